@@ -1,0 +1,3 @@
+// Package every repeats a single pass at an interval. It is what each Run
+// method in this module is made of.
+package every
