@@ -1,0 +1,70 @@
+package objstore_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/objstoretest"
+)
+
+func retrying(t *testing.T, b objstore.Bucket, opts objstore.RetryOptions) objstore.InstrumentedBucket {
+	t.Helper()
+	r, err := objstore.WithRetry(b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func metered(t *testing.T, b objstore.Bucket, opts objstore.MetricsOptions) objstore.InstrumentedBucket {
+	t.Helper()
+	m, err := objstore.WithMetrics(b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestConformanceOfDecorators(t *testing.T) {
+	memory := func() objstore.Bucket { return objstoretest.NewMemory() }
+	for name, open := range map[string]func(t *testing.T) objstore.Bucket{
+		"prefix":   func(*testing.T) objstore.Bucket { return objstore.WithPrefix(memory(), "a/b") },
+		"requests": func(*testing.T) objstore.Bucket { return objstore.WithRequests(memory()) },
+		"metrics":  func(t *testing.T) objstore.Bucket { return metered(t, memory(), objstore.MetricsOptions{}) },
+		"retry":    func(t *testing.T) objstore.Bucket { return retrying(t, memory(), objstore.RetryOptions{}) },
+		"all": func(t *testing.T) objstore.Bucket {
+			b := objstore.WithPrefix(memory(), "/p/")
+			m := metered(t, objstore.WithRequests(b), objstore.MetricsOptions{Registerer: prometheus.NewRegistry()})
+			return retrying(t, m, objstore.RetryOptions{Registerer: prometheus.NewRegistry()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) { objstoretest.TestBucket(t, open) })
+	}
+}
+
+// TestNoSDK holds the core, and what every test links, free of the providers'
+// SDKs.
+func TestNoSDK(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps",
+		"github.com/varve-tsdb/varve/objstore",
+		"github.com/varve-tsdb/varve/objstore/objstoretest",
+		"github.com/varve-tsdb/varve/objstore/filesystem",
+	).Output()
+	if err != nil {
+		t.Skipf("go list does not run here: %v", err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		for _, sdk := range []string{
+			"objstore/providers/", "minio", "aws", "azure", "cloud.google.com", "google.golang.org/grpc",
+			"oracle", "baidubce", "huaweicloud", "aliyun", "tencentyun", "ncw/swift", "k8s.io", "prometheus/prometheus",
+		} {
+			if strings.Contains(strings.ToLower(dep), sdk) {
+				t.Errorf("linked without being asked for: %s", dep)
+			}
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package cos
+
+import (
+	"github.com/thanos-io/objstore/providers/cos"
+
+	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/internal/provider"
+)
+
+// Provider opens buckets of type COS.
+func Provider() objstore.Provider {
+	return objstore.Provider{Type: "COS", New: open}
+}
+
+func open(config []byte, opts objstore.ProviderOptions) (objstore.Bucket, error) {
+	// The client reads the configuration once more, but lets unknown keys pass.
+	if err := provider.Decode(config, new(cos.Config)); err != nil {
+		return nil, err
+	}
+	b, err := cos.NewBucket(provider.Logger(opts.Logger), config, provider.Component(opts), opts.WrapTransport)
+	if err != nil {
+		return nil, err
+	}
+	return provider.Wrap(b), nil
+}

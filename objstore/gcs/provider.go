@@ -1,0 +1,27 @@
+package gcs
+
+import (
+	"context"
+
+	"github.com/thanos-io/objstore/providers/gcs"
+
+	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/internal/provider"
+)
+
+// Provider opens buckets of type GCS.
+func Provider() objstore.Provider {
+	return objstore.Provider{Type: "GCS", New: open}
+}
+
+func open(config []byte, opts objstore.ProviderOptions) (objstore.Bucket, error) {
+	// The client reads the configuration once more, with its defaults.
+	if err := provider.Decode(config, new(gcs.Config)); err != nil {
+		return nil, err
+	}
+	b, err := gcs.NewBucket(context.Background(), provider.Logger(opts.Logger), config, provider.Component(opts), opts.WrapTransport)
+	if err != nil {
+		return nil, err
+	}
+	return provider.Wrap(b), nil
+}
