@@ -1,0 +1,162 @@
+package extlabels
+
+import (
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// relabelled is a series under its final labels.
+type relabelled struct {
+	storage.ChunkSeries
+	labels  labels.Labels
+	removed labels.Labels
+}
+
+// Labels returns the final labels.
+func (r *relabelled) Labels() labels.Labels { return r.labels }
+
+// Removed returns the labels that were removed from the series: what still
+// tells series apart whose final labels are equal. They are always known.
+func (r *relabelled) Removed() (_ labels.Labels, known bool) { return r.removed, true }
+
+// taggedSet is a set whose series need no other labels, only the word about
+// what was removed.
+type taggedSet struct {
+	storage.ChunkSeriesSet
+	removed labels.Labels
+}
+
+func (s *taggedSet) At() storage.ChunkSeries {
+	series := s.ChunkSeriesSet.At()
+	return &relabelled{ChunkSeries: series, labels: series.Labels(), removed: s.removed}
+}
+
+// sortedSet collects all series of a set and returns them in the order of
+// their final labels.
+type sortedSet struct {
+	set     storage.ChunkSeriesSet
+	final   func(labels.Labels) labels.Labels
+	removed func(labels.Labels) labels.Labels
+
+	series    []*relabelled
+	collected bool
+	next      int
+}
+
+func (s *sortedSet) Next() bool {
+	if !s.collected {
+		s.collected = true
+		for s.set.Next() {
+			series := s.set.At()
+			stored := series.Labels()
+			s.series = append(s.series, &relabelled{ChunkSeries: series, labels: s.final(stored), removed: s.removed(stored)})
+		}
+		slices.SortStableFunc(s.series, func(a, b *relabelled) int { return labels.Compare(a.labels, b.labels) })
+	}
+	// An error makes the order of what was collected meaningless to a merge,
+	// which would have to take a missing series for an absent one.
+	if s.set.Err() != nil || s.next == len(s.series) {
+		return false
+	}
+	s.next++
+	return true
+}
+
+func (s *sortedSet) At() storage.ChunkSeries           { return s.series[s.next-1] }
+func (s *sortedSet) Err() error                        { return s.set.Err() }
+func (s *sortedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
+
+// streamedSet adds labels to the series of a sorted set that have none of
+// their names, and restores the order as they pass. See the package comment.
+type streamedSet struct {
+	set     storage.ChunkSeriesSet
+	final   func(labels.Labels) labels.Labels
+	removed labels.Labels // the same for all: stored labels stay
+	last    string        // the greatest added name
+
+	// stack holds series that a later one may still overtake, each a prefix of
+	// (or equal to) the next; ready those that left it, in reverse order.
+	stack []pending
+	ready []*relabelled
+	at    *relabelled
+	done  bool
+	free  [][]labels.Label
+}
+
+type pending struct {
+	series *relabelled
+	stored []labels.Label
+}
+
+func (s *streamedSet) Next() bool {
+	for len(s.ready) == 0 {
+		if s.done {
+			return false
+		}
+		if !s.set.Next() {
+			s.done = true
+			if s.set.Err() == nil {
+				s.release(0)
+			}
+			continue
+		}
+		s.push(s.set.At())
+	}
+	s.at = s.ready[len(s.ready)-1]
+	s.ready = s.ready[:len(s.ready)-1]
+	return true
+}
+
+func (s *streamedSet) At() storage.ChunkSeries           { return s.at }
+func (s *streamedSet) Err() error                        { return s.set.Err() }
+func (s *streamedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
+
+// push releases what series cannot overtake, and puts series on the stack.
+func (s *streamedSet) push(series storage.ChunkSeries) {
+	own := series.Labels()
+	stored := s.labelSlice()
+	own.Range(func(l labels.Label) { stored = append(stored, l) })
+
+	keep := len(s.stack)
+	for keep > 0 && !overtakes(stored, s.stack[keep-1].stored, s.last) {
+		keep--
+	}
+	s.release(keep)
+	s.stack = append(s.stack, pending{
+		series: &relabelled{ChunkSeries: series, labels: s.final(own), removed: s.removed},
+		stored: stored,
+	})
+}
+
+// release moves the stack's entries from keep on to ready, which is empty: the
+// top of the stack is the first in order.
+func (s *streamedSet) release(keep int) {
+	for _, p := range s.stack[keep:] {
+		s.ready = append(s.ready, p.series)
+		s.free = append(s.free, p.stored[:0])
+	}
+	s.stack = s.stack[:keep]
+}
+
+func (s *streamedSet) labelSlice() []labels.Label {
+	if len(s.free) == 0 {
+		return make([]labels.Label, 0, 16)
+	}
+	last := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	return last
+}
+
+// overtakes reports whether later, or a series after it that has later as a
+// prefix, sorts before earlier once labels up to the name last were added.
+// Equal label sets stay together on the stack, so that whatever overtakes one
+// overtakes both.
+func overtakes(later, earlier []labels.Label, last string) bool {
+	if len(earlier) > len(later) || !slices.Equal(earlier, later[:len(earlier)]) {
+		return false
+	}
+	return len(earlier) == len(later) || later[len(earlier)].Name < last
+}
