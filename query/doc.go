@@ -1,0 +1,85 @@
+// Package query answers PromQL, and the Prometheus HTTP API, over anything that
+// is a storage.ChunkQueryable: head databases, blocks in a bucket, remote
+// stores, or what a host brings.
+//
+// # Path of a read
+//
+//	Handler ──► engine ──► Samples ──► (dedup) ──► Fanout ──► sources
+//	   └──────── labels, series ─────────▲
+//
+// Handler parses a request and puts its ReadOptions in the context, where every
+// layer below finds them. NewEngine makes Prometheus' own PromQL engine; any
+// other promql.QueryEngine will do. Samples turns the chunks of a source into
+// the samples an engine wants. Fanout makes many sources one. Deduplication of
+// replicas is a ChunkQueryable of its own; it wraps the Fanout, since replicas
+// may sit in different sources.
+//
+// # Sources
+//
+// Select of a source returns series in label order, whatever it is asked, each
+// present if it has a chunk that overlaps the inclusive range. Its chunks come
+// ordered by MinTime, may reach out of the range, and stay valid until the
+// querier is closed. The package querytest holds the whole contract as a test.
+//
+// A source may have more methods, found by type assertion. Without them
+// everything works, only slower or with less to see:
+//
+//   - Streams(yield func(external labels.Labels, mint, maxt int64) bool): what
+//     it holds now, one call for each set of external labels, with an inclusive
+//     range in milliseconds. A Fanout leaves out a source none of whose streams
+//     can match, and an error can say what is missing. It is asked for each
+//     querier and has to be cheap.
+//   - ChunkQuerierWithout(mint, maxt int64, without []string): a querier whose
+//     results lack some labels and are sorted by the rest. A source that has
+//     none is sorted here, in memory.
+//   - ExemplarQuerier (storage.ExemplarQueryable) and
+//     MetricMetadata(ctx, metric, limit): for those two endpoints.
+//   - String(): its name in errors and warnings.
+//
+// # Failing in part
+//
+// A read is strict unless it says otherwise: the first source that fails ends
+// it, with a *SourceError that names the source. With ReadOptions.Partial, the
+// failure is a warning instead, the same *SourceError, which lists the streams
+// and times that are missing, and the answer has all the rest. The end of the
+// request itself, by cancellation or deadline, always is an error. A source that
+// panics has failed.
+//
+// Warnings never get lost on the way: Samples fetches the chunks of a series
+// before it hands it to the engine, because the engine asks for warnings once it
+// has all series and before it reads their samples. Answers with warnings other
+// than about the query itself are marked not to be cached.
+//
+// # Overlaps
+//
+// A head and the block cut from it hold the same chunks for a while. Fanout
+// merges chunks without decoding them: equal ones come once, others are all
+// there, in order. Samples puts the chunks of a series in layers that do not
+// overlap themselves and merges the layers, each timestamp once. The usual
+// series is one layer, and is read chunk by chunk with one iterator.
+//
+// # Errors
+//
+// The API maps errors to Prometheus' error types by what they are, never by
+// their text. Storage errors may have methods that say what they are:
+//
+//   - Unavailable() bool: cannot answer yet. 503, unavailable.
+//   - LimitExceeded() bool: the query is too big. 422, execution.
+//
+// context.DeadlineExceeded is 503, timeout; context.Canceled is 499, canceled;
+// the rest is 422, execution, as in Prometheus. A panic is 500, internal.
+//
+// # Caveats
+//
+// Series are pulled from a source by whoever reads the merged set: the sources
+// work side by side up to the first series of each, and after that as they are
+// read. A source that can work ahead should.
+//
+// A Select that was given up, because a source did not heed its deadline, keeps
+// its goroutine and its querier until the source returns.
+//
+// Answers are Prometheus' to the byte, except that more is refused: NaN as a
+// time, steps below a millisecond, queries that would end the process, and
+// parameters of Thanos that are not supported and would change the answer
+// (storeMatch[], shard_info).
+package query

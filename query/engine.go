@@ -1,0 +1,155 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// EngineOptions are the settings of an engine. The zero value is what
+// Prometheus does by default.
+type EngineOptions struct {
+	// Timeout after which a running query is ended. The wait for its turn, see
+	// MaxConcurrent, ends with the context of the query only. Default 2
+	// minutes.
+	Timeout time.Duration
+	// MaxSamples that one query may hold in memory at a time. A float counts as
+	// one, a histogram as its size in floats. Default 50 million.
+	MaxSamples int
+	// LookbackDelta is how old the latest sample of a series may be to count.
+	// A query may ask for another. Default 5 minutes.
+	LookbackDelta time.Duration
+	// MaxConcurrent queries; more wait in a queue. Default 20.
+	MaxConcurrent int
+	// SubqueryStep of subqueries that name none. Default 1 minute.
+	SubqueryStep time.Duration
+	// Parser turns on experimental parts of the language. Give the same to
+	// HandlerOptions.
+	Parser parser.Options
+	// DelayedNameRemoval, StartTimestamps and TypeAndUnitLabels are Prometheus'
+	// feature flags promql-delayed-name-removal, use-start-timestamps and
+	// type-and-unit-labels.
+	DelayedNameRemoval, StartTimestamps, TypeAndUnitLabels bool
+
+	// Logger of the engine; nil is silent.
+	Logger *slog.Logger
+	// Registerer of the engine's metrics, which have Prometheus' names
+	// (prometheus_engine_*); nil is fine.
+	Registerer prometheus.Registerer
+}
+
+// Validate returns all problems at once.
+func (o EngineOptions) Validate() error {
+	return errors.Join(
+		notNegative("Timeout", o.Timeout),
+		notNegative("MaxSamples", o.MaxSamples),
+		notNegative("LookbackDelta", o.LookbackDelta),
+		notNegative("MaxConcurrent", o.MaxConcurrent),
+		notNegative("SubqueryStep", o.SubqueryStep),
+	)
+}
+
+func notNegative[T int | time.Duration](field string, v T) error {
+	if v < 0 {
+		return fmt.Errorf("%s must not be negative, got %v", field, v)
+	}
+	return nil
+}
+
+func (o EngineOptions) withDefaults() EngineOptions {
+	orDefault(&o.Timeout, 2*time.Minute)
+	orDefault(&o.MaxSamples, 50_000_000)
+	orDefault(&o.LookbackDelta, 5*time.Minute)
+	orDefault(&o.MaxConcurrent, 20)
+	orDefault(&o.SubqueryStep, time.Minute)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func orDefault[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// NewEngine returns Prometheus' own PromQL engine. It fails if an option is
+// wrong or if its metrics are already registered.
+//
+// It refuses what would end the process before a limit of the engine could
+// notice: subqueries of more steps than MaxSamples, and queries of more than
+// 5,000 operators, calls and parentheses.
+func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("engine options: %w", err)
+	}
+	opts = opts.withDefaults()
+	reg := &collecting{}
+	engine := promql.NewEngine(promql.EngineOpts{
+		Logger:                   opts.Logger,
+		Reg:                      reg,
+		MaxSamples:               opts.MaxSamples,
+		Timeout:                  opts.Timeout,
+		ActiveQueryTracker:       make(queue, opts.MaxConcurrent),
+		LookbackDelta:            opts.LookbackDelta,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return opts.SubqueryStep.Milliseconds() },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		EnablePerStepStats:       true,
+		EnableDelayedNameRemoval: opts.DelayedNameRemoval,
+		EnableTypeAndUnitLabels:  opts.TypeAndUnitLabels,
+		UseStartTimestamps:       opts.StartTimestamps,
+		Parser:                   parser.NewParser(opts.Parser),
+	})
+	if err := register(opts.Registerer, reg.all...); err != nil {
+		return nil, err
+	}
+	return guarded{engine: engine, maxSteps: int64(opts.MaxSamples), step: opts.SubqueryStep}, nil
+}
+
+// collecting is a Registerer that only takes note of what it is given. The
+// engine panics when it cannot register, which a library must not.
+type collecting struct{ all []prometheus.Collector }
+
+func (c *collecting) Register(one prometheus.Collector) error {
+	c.all = append(c.all, one)
+	return nil
+}
+
+func (c *collecting) MustRegister(some ...prometheus.Collector) { c.all = append(c.all, some...) }
+func (*collecting) Unregister(prometheus.Collector) bool        { return false }
+
+// queue holds one element for each running query.
+type queue chan struct{}
+
+// GetMaxConcurrent returns how many may run.
+func (q queue) GetMaxConcurrent() int { return cap(q) }
+
+// Insert waits until the query may run.
+func (q queue) Insert(ctx context.Context, _ string) (int, error) {
+	select { // a place that is free is better than the news that time is up
+	case q <- struct{}{}:
+		return 0, nil
+	default:
+	}
+	select {
+	case q <- struct{}{}:
+		return 0, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("query waited for one of %d running to end: %w", cap(q), ctx.Err())
+	}
+}
+
+// Delete ends a query.
+func (q queue) Delete(int) { <-q }
+
+// Close does nothing.
+func (queue) Close() error { return nil }

@@ -1,0 +1,160 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// maxOperators is how many operators, calls and parentheses a query may have.
+// The parser and the engine recurse into each, on a stack that ends the process
+// when it is full, and take time that grows with their square: ten thousand are
+// up to ten seconds, a million are the end. People write dozens.
+const maxOperators = 5000
+
+// guarded refuses queries that would end the process before a limit of the
+// engine could notice.
+type guarded struct {
+	engine   *promql.Engine
+	maxSteps int64
+	step     time.Duration // of subqueries that name none
+}
+
+// NewInstantQuery returns a query for one time.
+func (g guarded) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(ctx, q, opts, qs, ts) })
+}
+
+// NewRangeQuery returns a query for the inclusive range [start, end].
+func (g guarded) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
+	return g.check(qs, func() (promql.Query, error) { return g.engine.NewRangeQuery(ctx, q, opts, qs, start, end, interval) })
+}
+
+func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Query, error) {
+	if err := checkSize(qs); err != nil {
+		return nil, err
+	}
+	q, err := open()
+	if err != nil {
+		return nil, err
+	}
+	if stmt, ok := q.Statement().(*parser.EvalStmt); ok {
+		if err := g.checkSteps(stmt.Expr, stmt.End.Sub(stmt.Start)); err != nil {
+			q.Close()
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// checkSteps refuses subqueries of more steps than the engine may hold samples.
+// The engine reserves memory for each step, whether it has samples or not.
+// width is the time that expr is evaluated over.
+func (g guarded) checkSteps(expr parser.Node, width time.Duration) error {
+	switch e := expr.(type) {
+	case *parser.StepInvariantExpr:
+		width = 0
+	case *parser.SubqueryExpr:
+		step := e.Step
+		if step <= 0 {
+			step = g.step
+		}
+		width += e.Range
+		if width < 0 {
+			return fmt.Errorf("subquery %s goes back too far", e.String())
+		}
+		if steps := int64(width/step) + 1; steps > g.maxSteps {
+			return fmt.Errorf("subquery %s takes %d steps, more than the %d samples a query may hold in memory", e.String(), steps, g.maxSteps)
+		}
+	}
+	for child := range parser.ChildrenIter(expr) {
+		if err := g.checkSteps(child, width); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSize refuses queries that nest too deep, without parsing them: what is in
+// quotes, braces or brackets does not count, for it does not nest.
+func checkSize(qs string) error {
+	count := 0
+	for i := 0; i < len(qs); {
+		switch c := qs[i]; {
+		case c == '"' || c == '\'' || c == '`':
+			i = afterQuoted(qs, i)
+			continue
+		case c == '{':
+			i = afterBraces(qs, i)
+			continue
+		case strings.IndexByte("(+-*/%^<>=!", c) >= 0:
+			count++
+		case isWordByte(c):
+			word := wordAt(qs[i:])
+			if i += len(word); isOperator(word) {
+				count++
+			}
+			continue
+		}
+		i++
+	}
+	if count > maxOperators {
+		return fmt.Errorf("query has %d operators, calls and parentheses, more than %d", count, maxOperators)
+	}
+	return nil
+}
+
+// afterQuoted returns where the string that begins at i ends.
+func afterQuoted(s string, i int) int {
+	quote := s[i]
+	for i++; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quote != '`':
+			i++
+		case s[i] == quote:
+			return i + 1
+		}
+	}
+	return len(s)
+}
+
+// afterBraces returns where the matchers that begin at i end.
+func afterBraces(s string, i int) int {
+	for i++; i < len(s); {
+		switch s[i] {
+		case '"', '\'', '`':
+			i = afterQuoted(s, i)
+		case '}':
+			return i + 1
+		default:
+			i++
+		}
+	}
+	return len(s)
+}
+
+func isWordByte(c byte) bool {
+	return c == '_' || c == ':' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func wordAt(s string) string {
+	for i := range len(s) {
+		if !isWordByte(s[i]) {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+func isOperator(word string) bool {
+	switch strings.ToLower(word) {
+	case "and", "or", "unless", "atan2":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,66 @@
+package query
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestCheckSize(t *testing.T) {
+	many := strings.Repeat
+	for name, c := range map[string]struct {
+		query string
+		ok    bool
+	}{
+		"usual":              {`sum by (job) (rate(http_requests_total{code=~"5.."}[5m])) / on () group_left () vector(1)`, true},
+		"many terms":         {"up" + many(" or up", 1000), true},
+		"long regexp":        {`up{job=~"` + many("(a+b-c)|", 100000) + `x"}`, true},
+		"many matchers":      {`up{` + many(`a="b",`, 10000) + `}`, true},
+		"escaped quote":      {`up{job="\"` + many("(", 10000) + `"}`, true},
+		"raw string":         {"label_replace(up, `\\`, `" + many("(", 10000) + "`, ``, ``)", true},
+		"brace in a string":  {`up{job="}` + many("(", 10000) + `"}`, true},
+		"operators in names": {many("order_and:band ", 10000), true},
+		"parentheses":        {many("(", 10000) + "up" + many(")", 10000), false},
+		"calls":              {many("abs(", 10000) + "up" + many(")", 10000), false},
+		"signs":              {many("- ", 10000) + "up", false},
+		"words":              {"up" + many(" UNLESS up", 10000), false},
+		"after matchers":     {`up{a="b"}` + many("+1", 10000), false},
+		"unclosed":           {`up{a="b`, true},
+	} {
+		if err := checkSize(c.query); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDangerousQueries would end the process, or take minutes, if the engine got
+// them.
+func TestDangerousQueries(t *testing.T) {
+	h := newTestHandler(t, apiModel(t), HandlerOptions{})
+	for name, c := range map[string]struct {
+		query string
+		ok    bool
+	}{
+		"subquery":                   {"max_over_time(up[1h:1m])", true},
+		"fine subquery":              {"max_over_time(up[6h:1s])", true},
+		"endless subquery":           {"up[10y:1ms]", false},
+		"in a call":                  {"sum(max_over_time(up[10y:1ms]) > 0)", false},
+		"nested":                     {"max_over_time(max_over_time(up[1h:1s])[9y:1d])", false},
+		"at a time":                  {"max_over_time(up[1h:1s] @ end())", true},
+		"endless at a time":          {"max_over_time(up[10y:1ms] @ end())", false},
+		"ranges add up":              {"max_over_time(max_over_time(up[200y:1d])[200y:1d])", false},
+		"parentheses without number": {strings.Repeat("(", 1<<20), false},
+	} {
+		for _, target := range []string{"query" + params("query", c.query, "time", "60"), "query_range" + params("query", c.query, "start", "0", "end", "60", "step", "60")} {
+			w := ask(h, "FORM", "/api/v1/"+target)
+			if got := w.Code == http.StatusOK; got != c.ok && !strings.Contains(w.Body.String(), "must be Scalar or instant Vector") || w.Code >= 500 {
+				t.Errorf("%s: %d %.300s", name, w.Code, w.Body)
+			}
+		}
+	}
+	for _, target := range []string{"format_query", "query_exemplars"} {
+		if w := ask(h, "FORM", "/api/v1/"+target+params("query", strings.Repeat("abs(", 1<<20))); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d %.300s", target, w.Code, w.Body)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// HandlerOptions are the settings of a Handler. The zero value serves as
+// Prometheus does.
+type HandlerOptions struct {
+	// Prefix before /api/v1 in the paths, such as "/metrics-store". Empty for
+	// none.
+	Prefix string
+	// PartialResponse is what a request gets that does not say: warnings about
+	// sources that fail instead of an error. A request says so by
+	// partial_response.
+	PartialResponse bool
+	// LookbackDelta for queries that ask for none. Zero is the engine's.
+	LookbackDelta time.Duration
+	// MaxPoints per series that a range query may ask for. Default 11,000.
+	MaxPoints int
+	// MaxSeries is the most that any answer has: series, label names or label
+	// values. What exceeds it is cut, with a warning. Zero is no limit. A
+	// request may ask for fewer by limit.
+	MaxSeries int
+	// Parser turns on experimental parts of the query language for selectors;
+	// the engine has its own.
+	Parser parser.Options
+	// CORSOrigin is which origins other than the server's own may read
+	// answers; it has to match the whole origin. Nil lets all.
+	CORSOrigin *regexp.Regexp
+	// Build is what status/buildinfo says.
+	Build BuildInfo
+
+	// Logger for panics and answers that could not be sent; nil is silent.
+	Logger *slog.Logger
+	// Registerer of the metrics varve_query_*; nil is fine.
+	Registerer prometheus.Registerer
+}
+
+// Validate returns all problems at once.
+func (o HandlerOptions) Validate() error {
+	var prefix error
+	if o.Prefix != "" && (!strings.HasPrefix(o.Prefix, "/") || strings.HasSuffix(o.Prefix, "/")) {
+		prefix = fmt.Errorf("%s must start and not end with a slash, got %q", "Prefix", o.Prefix)
+	}
+	return errors.Join(prefix,
+		notNegative("LookbackDelta", o.LookbackDelta),
+		notNegative("MaxPoints", o.MaxPoints),
+		notNegative("MaxSeries", o.MaxSeries),
+	)
+}
+
+func (o HandlerOptions) withDefaults() HandlerOptions {
+	orDefault(&o.MaxPoints, 11000)
+	o.Build = o.Build.withDefaults()
+	if o.CORSOrigin != nil {
+		o.CORSOrigin = regexp.MustCompile("^(?:" + o.CORSOrigin.String() + ")$")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Handler is the Prometheus HTTP API over a ChunkQueryable: an http.Handler to
+// mount at the root, or wherever Prefix says; it answers below /api/v1. It may
+// serve requests side by side.
+//
+// Exemplars and metadata are there if the ChunkQueryable has them; without
+// them their answers are empty.
+type Handler struct {
+	opts    HandlerOptions
+	engine  promql.QueryEngine
+	source  storage.ChunkQueryable
+	samples storage.Queryable
+	parser  parser.Parser
+	metrics *handlerMetrics
+	routes  map[string]route // by path below /api/v1/
+}
+
+// route is one endpoint.
+type route struct {
+	name  string // in metrics
+	post  bool   // whether parameters may come as a form
+	serve func(*http.Request) (*result, error)
+}
+
+// NewHandler returns a Handler that evaluates queries with engine over source.
+// It fails if an option is wrong or if its metrics are already registered.
+func NewHandler(engine promql.QueryEngine, source storage.ChunkQueryable, opts HandlerOptions) (*Handler, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("query handler options: %w", err)
+	}
+	opts = opts.withDefaults()
+	metrics, err := newHandlerMetrics(opts.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		opts: opts, engine: engine, source: source, samples: Samples(source),
+		parser: parser.NewParser(opts.Parser), metrics: metrics,
+	}
+	h.routes = map[string]route{
+		"query":            {"query", true, h.query},
+		"query_range":      {"query_range", true, h.queryRange},
+		"query_exemplars":  {"query_exemplars", true, h.exemplars},
+		"format_query":     {"format_query", true, h.formatQuery},
+		"series":           {"series", true, h.series},
+		"labels":           {"labels", true, h.labelNames},
+		"metadata":         {"metadata", false, h.metadata},
+		"status/buildinfo": {"status_buildinfo", false, h.buildInfo},
+	}
+	return h, nil
+}
+
+// find returns the endpoint at an escaped path.
+func (h *Handler) find(path string) (route, bool) {
+	path, ok := strings.CutPrefix(path, h.opts.Prefix+"/api/v1/")
+	if !ok {
+		return route{}, false
+	}
+	if found, ok := h.routes[path]; ok {
+		return found, true
+	}
+	name, ok := strings.CutPrefix(path, "label/")
+	if !ok {
+		return route{}, false
+	}
+	if name, ok = strings.CutSuffix(name, "/values"); !ok || strings.Contains(name, "/") {
+		return route{}, false
+	}
+	return route{"label_values", false, func(r *http.Request) (*result, error) { return h.labelValues(r, name) }}, true
+}
+
+// ServeHTTP answers one request. A panic becomes an answer of status 500.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.metrics.inFlight.Inc()
+	defer h.metrics.inFlight.Dec()
+	began := time.Now()
+	rec := &recorder{ResponseWriter: w}
+	found, ok := h.find(r.URL.EscapedPath())
+	if !ok {
+		found.name = "unknown"
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			h.panicked(rec, r, p)
+		}
+		h.metrics.observe(found.name, rec.code, time.Since(began))
+	}()
+	switch {
+	case !ok && !strings.HasPrefix(r.URL.Path, h.opts.Prefix+"/api/"):
+		http.NotFound(rec, r)
+		return
+	case r.Method == http.MethodOptions:
+		h.setCORS(rec, r)
+		rec.WriteHeader(http.StatusNoContent)
+		return
+	}
+	h.setCORS(rec, r)
+	if !ok {
+		h.respondError(rec, r, &apiError{errorNotFound, fmt.Errorf("there is no %s here", r.URL.Path)})
+		return
+	}
+	h.serve(rec, r, found)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, found route) {
+	switch {
+	case r.Method == http.MethodGet, r.Method == http.MethodPost && found.post:
+	default:
+		allow := "GET, OPTIONS"
+		if found.post {
+			allow = "GET, POST, OPTIONS"
+		}
+		w.Header().Set("Allow", allow)
+		h.respondError(w, r, &apiError{errorMethod, fmt.Errorf("method %s is not allowed here, only %s", r.Method, allow)})
+		return
+	}
+	ctx, err := h.parseRequest(w, r)
+	if err != nil {
+		h.respondError(w, r, err)
+		return
+	}
+	r = r.WithContext(ctx)
+	res, err := found.serve(r)
+	if err != nil {
+		h.respondError(w, r, err)
+		return
+	}
+	if res.close != nil {
+		defer res.close()
+	}
+	h.respond(w, r, res)
+}
+
+// panicked answers for a handler that panicked, if it still can.
+func (h *Handler) panicked(rec *recorder, r *http.Request, p any) {
+	if p == http.ErrAbortHandler {
+		panic(http.ErrAbortHandler)
+	}
+	h.opts.Logger.ErrorContext(context.WithoutCancel(r.Context()), "query handler panicked",
+		"path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if rec.code != 0 {
+		// Half an answer must not end as if it were whole.
+		panic(http.ErrAbortHandler)
+	}
+	h.respondError(rec, r, &apiError{errorInternal, fmt.Errorf("panic: %v", p)})
+}
+
+// recorder notes the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	code int
+}
+
+// WriteHeader notes the status.
+func (r *recorder) WriteHeader(code int) {
+	if r.code == 0 {
+		r.code = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+// Write notes that the status is 200 if none was set.
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.code == 0 {
+		r.code = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (h *Handler) setCORS(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return
+	}
+	header.Set("Access-Control-Allow-Headers", "Accept, Authorization, Content-Type, Origin")
+	header.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+	header.Set("Access-Control-Expose-Headers", "Date")
+	switch {
+	case h.opts.CORSOrigin == nil:
+		header.Set("Access-Control-Allow-Origin", "*")
+	case h.opts.CORSOrigin.MatchString(origin):
+		header.Set("Access-Control-Allow-Origin", origin)
+	}
+}

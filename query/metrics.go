@@ -1,0 +1,64 @@
+package query
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// handlerMetrics of one Handler.
+type handlerMetrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
+	m := &handlerMetrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "varve_query_requests_total",
+			Help: "Requests answered by the query API, by handler and status code.",
+		}, []string{"handler", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:                            "varve_query_request_duration_seconds",
+			Help:                            "Time from a request's arrival to the end of its answer.",
+			Buckets:                         []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"handler"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_query_requests_in_flight",
+			Help: "Requests that the query API is answering.",
+		}),
+	}
+	return m, register(reg, m.requests, m.duration, m.inFlight)
+}
+
+// observe one answered request. A request that ended without a status sent 200.
+func (m *handlerMetrics) observe(handler string, code int, took time.Duration) {
+	if code == 0 {
+		code = http.StatusOK
+	}
+	m.requests.WithLabelValues(handler, strconv.Itoa(code)).Inc()
+	m.duration.WithLabelValues(handler).Observe(took.Seconds())
+}
+
+// register all collectors, or none.
+func register(reg prometheus.Registerer, all ...prometheus.Collector) error {
+	if reg == nil {
+		return nil
+	}
+	for i, c := range all {
+		if err := reg.Register(c); err != nil {
+			for _, done := range all[:i] {
+				reg.Unregister(done)
+			}
+			return fmt.Errorf("register metrics; for a second instance wrap the registerer with prometheus.WrapRegistererWith: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/varve-tsdb/varve/internal/readopts"
+)
+
+// The times that stand for no bound. Old clients send them printed.
+var (
+	minTime = time.Unix(math.MinInt64/1000+62135596801, 0).UTC()
+	maxTime = time.Unix(math.MaxInt64/1000-62135596801, 999999999).UTC()
+)
+
+// parseRequest reads the form and the options of the read, which go in the
+// context.
+func (h *Handler) parseRequest(w http.ResponseWriter, r *http.Request) (context.Context, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, 10<<20)
+	if err := r.ParseForm(); err != nil {
+		return nil, &apiError{errorBadData, fmt.Errorf("error parsing form values: %w", err)}
+	}
+	if err := r.ParseMultipartForm(1 << 20); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		return nil, &apiError{errorBadData, fmt.Errorf("error parsing form values: %w", err)}
+	}
+	opts := readopts.From(r.Context())
+	opts.Partial = opts.Partial || h.opts.PartialResponse
+	if s := r.Form.Get("partial_response"); s != "" {
+		partial, err := strconv.ParseBool(s)
+		if err != nil {
+			return nil, badParam("partial_response", err)
+		}
+		opts.Partial = partial
+	}
+	if s := r.Form.Get("dedup"); s != "" {
+		dedup, err := strconv.ParseBool(s)
+		if err != nil {
+			return nil, badParam("dedup", err)
+		}
+		opts.NoDedup = !dedup
+	}
+	if replicas := r.Form["replicaLabels[]"]; len(replicas) > 0 {
+		opts.ReplicaLabels = replicas
+	}
+	if err := unsupported(r); err != nil {
+		return nil, err
+	}
+	return readopts.With(r.Context(), opts), nil
+}
+
+// unsupported refuses parameters of Thanos that would change the answer but are
+// not known here: to ignore them would give a wrong one.
+func unsupported(r *http.Request) error {
+	for _, name := range []string{"storeMatch[]", "shard_info"} {
+		if s := r.Form.Get(name); s != "" && s != "null" {
+			return badParam(name, errors.New("not supported"))
+		}
+	}
+	switch s := r.Form.Get("engine"); s {
+	case "", "prometheus", "thanos": // only a wish; the answer is the same
+		return nil
+	default:
+		return badParam("engine", fmt.Errorf("no engine %q", s))
+	}
+}
+
+// withResolution puts the coarsest resolution that the request accepts in the
+// context; auto is what it gets for "auto".
+func withResolution(r *http.Request, auto time.Duration) (context.Context, error) {
+	opts := readopts.From(r.Context())
+	switch s := r.Form.Get("max_source_resolution"); s {
+	case "":
+		return r.Context(), nil
+	case "auto":
+		opts.MaxResolution = auto
+	default:
+		d, err := parseDuration(s)
+		if err == nil && d < 0 {
+			err = errors.New("negative resolution")
+		}
+		if err != nil {
+			return nil, badParam("max_source_resolution", err)
+		}
+		opts.MaxResolution = d
+	}
+	return readopts.With(r.Context(), opts), nil
+}
+
+// anyResolution is for questions about labels, which downsampled data answers
+// as well as raw.
+func anyResolution(ctx context.Context) context.Context {
+	opts := readopts.From(ctx)
+	opts.MaxResolution = math.MaxInt64
+	return readopts.With(ctx, opts)
+}
+
+// withTimeout applies the parameter timeout.
+func withTimeout(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc, error) {
+	s := r.Form.Get("timeout")
+	if s == "" {
+		return ctx, func() {}, nil
+	}
+	timeout, err := parseDuration(s)
+	if err != nil {
+		return nil, nil, badParam("timeout", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return ctx, cancel, nil
+}
+
+func (h *Handler) queryOpts(r *http.Request) (promql.QueryOpts, error) {
+	lookback := h.opts.LookbackDelta
+	if s := r.Form.Get("lookback_delta"); s != "" {
+		var err error
+		if lookback, err = parseDuration(s); err != nil {
+			return nil, &apiError{errorBadData, fmt.Errorf("error parsing lookback delta duration: %w", err)}
+		}
+	}
+	return promql.NewPrometheusQueryOpts(r.Form.Get("stats") == "all", lookback), nil
+}
+
+// timeParam returns a time, or otherwise if there is none.
+func timeParam(r *http.Request, name string, otherwise time.Time) (time.Time, error) {
+	s := r.Form.Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	t, err := parseTime(s)
+	if err != nil {
+		return time.Time{}, badParam(name, fmt.Errorf("invalid time value for '%s': %w", name, err))
+	}
+	return t, nil
+}
+
+// rangeParams returns start and end, by default all of time.
+func rangeParams(r *http.Request) (start, end time.Time, err error) {
+	if start, err = timeParam(r, "start", minTime); err != nil {
+		return start, end, err
+	}
+	end, err = timeParam(r, "end", maxTime)
+	return start, end, err
+}
+
+// limitParam returns the limit that holds for an answer, 0 for none.
+func (h *Handler) limitParam(r *http.Request) (int, error) {
+	limit := 0
+	if s := r.Form.Get("limit"); s != "" {
+		var err error
+		if limit, err = strconv.Atoi(s); err == nil && limit < 0 {
+			err = errors.New("limit must be non-negative")
+		}
+		if err != nil {
+			return 0, badParam("limit", err)
+		}
+	}
+	if most := h.opts.MaxSeries; most > 0 && (limit == 0 || limit > most) {
+		limit = most
+	}
+	return limit, nil
+}
+
+// oneMore is the limit to ask the storage for, so that it shows if there was
+// more than limit.
+func oneMore(limit int) int {
+	if limit > 0 && limit < math.MaxInt {
+		return limit + 1
+	}
+	return limit
+}
+
+// matchParam returns the selectors of match[].
+func (h *Handler) matchParam(r *http.Request) ([][]*labels.Matcher, error) {
+	sets, err := h.parser.ParseMetricSelectors(r.Form["match[]"])
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range sets {
+		selective := false
+		for _, m := range set {
+			selective = selective || m != nil && !m.Matches("")
+		}
+		if !selective {
+			return nil, errors.New("match[] must contain at least one non-empty matcher")
+		}
+	}
+	return sets, nil
+}
+
+// parseTime reads Unix seconds, RFC 3339, or the printed bounds of time.
+func parseTime(s string) (time.Time, error) {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) {
+		switch {
+		case f < float64(minTime.Unix()):
+			return minTime, nil
+		case f > float64(maxTime.Unix()):
+			return maxTime, nil
+		}
+		sec, frac := math.Modf(f)
+		frac = math.Round(frac*1000) / 1000
+		return time.Unix(int64(sec), int64(frac*float64(time.Second))).UTC(), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return t, nil
+	}
+	switch s { // their years have more digits than time.Parse takes
+	case minTime.Format(time.RFC3339Nano):
+		return minTime, nil
+	case maxTime.Format(time.RFC3339Nano):
+		return maxTime, nil
+	}
+	return time.Time{}, fmt.Errorf("cannot parse %q to a valid timestamp", s)
+}
+
+// parseDuration reads seconds or a Prometheus duration.
+func parseDuration(s string) (time.Duration, error) {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) {
+		d := f * float64(time.Second)
+		if d >= float64(math.MaxInt64) || d <= float64(math.MinInt64) {
+			return 0, fmt.Errorf("cannot parse %q to a valid duration. It overflows int64", s)
+		}
+		return time.Duration(d), nil
+	}
+	if d, err := model.ParseDuration(s); err == nil {
+		return time.Duration(d), nil
+	}
+	return 0, fmt.Errorf("cannot parse %q to a valid duration", s)
+}

@@ -1,0 +1,155 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Samples returns source in the form a PromQL engine wants: series of samples
+// instead of chunks, trimmed to the asked range, each timestamp once however
+// many chunks have it.
+//
+// The chunks of a series are fetched when the set comes to it, so that failures
+// and warnings of the source show on the set, and decoded one by one when the
+// series is iterated. Where chunks overlap, as many are open at a time as there
+// are layers of them.
+func Samples(source storage.ChunkQueryable) storage.Queryable { return samples{source} }
+
+type samples struct{ source storage.ChunkQueryable }
+
+// Querier returns a querier for the inclusive range [mint, maxt] in
+// milliseconds.
+func (s samples) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := s.source.ChunkQuerier(mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	return &samplesQuerier{ChunkQuerier: q, mint: mint, maxt: maxt}, nil
+}
+
+type samplesQuerier struct {
+	storage.ChunkQuerier
+	mint, maxt int64
+}
+
+// Select returns the series that match, as sorted as the source sorts them.
+func (q *samplesQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	mint, maxt := q.mint, q.maxt
+	if hints != nil {
+		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
+	}
+	return &samplesSet{inner: q.ChunkQuerier.Select(ctx, sorted, hints, matchers...), mint: mint, maxt: maxt}
+}
+
+// samplesSet turns a set of chunks into one of samples.
+type samplesSet struct {
+	inner      storage.ChunkSeriesSet
+	mint, maxt int64
+	chunks     chunks.Iterator // reused
+	scratch    []chunks.Meta   // reused
+	current    *samplesSeries
+	err        error
+}
+
+// Next fetches the chunks of the next series.
+func (s *samplesSet) Next() bool {
+	if s.err != nil || !s.inner.Next() {
+		return false
+	}
+	series := s.inner.At()
+	s.chunks = series.Iterator(s.chunks)
+	s.scratch = s.scratch[:0]
+	for s.chunks.Next() {
+		if chunk := s.chunks.At(); chunk.Chunk != nil && chunk.MinTime <= s.maxt && s.mint <= chunk.MaxTime {
+			s.scratch = append(s.scratch, chunk)
+		}
+	}
+	if s.err = s.chunks.Err(); s.err != nil {
+		return false
+	}
+	s.current = newSamplesSeries(series.Labels(), slices.Clone(s.scratch), s.mint, s.maxt)
+	return true
+}
+
+// At returns the current series. It stays iterable.
+func (s *samplesSet) At() storage.Series { return s.current }
+
+// Err returns why the set ended early.
+func (s *samplesSet) Err() error { return cmp.Or(s.err, s.inner.Err()) }
+
+// Warnings of the source.
+func (s *samplesSet) Warnings() annotations.Annotations { return s.inner.Warnings() }
+
+// samplesSeries is a series of chunks in layers, none of which overlaps itself.
+type samplesSeries struct {
+	labels     labels.Labels
+	layers     [][]chunks.Meta
+	mint, maxt int64
+}
+
+func newSamplesSeries(lset labels.Labels, list []chunks.Meta, mint, maxt int64) *samplesSeries {
+	return &samplesSeries{labels: lset, layers: layer(list), mint: mint, maxt: maxt}
+}
+
+// layer puts each chunk on the first layer where it starts after what is
+// already there, so that chunks that do not overlap are one layer, and two
+// sources that cut the same samples differently are two.
+func layer(list []chunks.Meta) [][]chunks.Meta {
+	byStart := func(a, b chunks.Meta) int { return cmp.Compare(a.MinTime, b.MinTime) }
+	if !slices.IsSortedFunc(list, byStart) {
+		slices.SortStableFunc(list, byStart)
+	}
+	if !overlap(list) {
+		return [][]chunks.Meta{list}
+	}
+	var layers [][]chunks.Meta
+next:
+	for _, chunk := range list {
+		for i, l := range layers {
+			if l[len(l)-1].MaxTime < chunk.MinTime {
+				layers[i] = append(l, chunk)
+				continue next
+			}
+		}
+		layers = append(layers, []chunks.Meta{chunk})
+	}
+	return layers
+}
+
+func overlap(list []chunks.Meta) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i].MinTime <= list[i-1].MaxTime {
+			return true
+		}
+	}
+	return false
+}
+
+// Labels of the series.
+func (s *samplesSeries) Labels() labels.Labels { return s.labels }
+
+// Iterator over the samples in the range.
+func (s *samplesSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	if len(s.layers) == 1 {
+		l, ok := it.(*layerIterator)
+		if !ok {
+			l = &layerIterator{}
+		}
+		l.reset(s.layers[0], s.mint, s.maxt)
+		return l
+	}
+	layers := make([]chunkenc.Iterator, 0, len(s.layers))
+	for _, list := range s.layers {
+		l := &layerIterator{}
+		l.reset(list, s.mint, s.maxt)
+		layers = append(layers, l)
+	}
+	return storage.ChainSampleIteratorFromIterators(it, layers)
+}
