@@ -1,0 +1,172 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// chunkGuess is how many bytes are read for a chunk whose end is not
+	// known, if meta.json does not tell the size of the largest. Chunks of
+	// floats have a kilobyte at most, those of histograms rarely ten.
+	chunkGuess = 16_000
+	// segmentStart is where the first chunk of a segment is.
+	segmentStart = 8
+)
+
+// chunkReader reads the data of chunks.
+type chunkReader struct {
+	block *openBlock
+}
+
+// wantedChunk is a chunk to read.
+type wantedChunk struct {
+	meta *chunks.Meta // gets the data
+	span
+	// limit is where the chunk ends at the latest, MaxInt64 if unknown.
+	limit int64
+}
+
+// size estimates how many bytes the chunks of s will take.
+func (r chunkReader) size(s series) (n int64) {
+	for i, m := range s.chunks {
+		w := r.wanted(&m, s.ends[i])
+		n += w.len()
+	}
+	return n
+}
+
+// wanted says what to read for a chunk that ends at end at the latest.
+func (r chunkReader) wanted(m *chunks.Meta, end chunks.ChunkRef) wantedChunk {
+	guess := int64(chunkGuess)
+	if r.block.chunkMaxSize > 0 {
+		guess = min(max(r.block.chunkMaxSize+chunkOverhead, guessLeast), guessMost)
+	}
+	limit := r.block.segmentEnd(segmentOf(m.Ref))
+	if end > m.Ref && segmentOf(end) == segmentOf(m.Ref) {
+		limit = min(limit, offsetOf(end))
+	}
+	from, to := offsetOf(m.Ref), limit
+	if limit-from > chunkGuess {
+		to = min(limit, from+guess)
+	}
+	return wantedChunk{meta: m, span: span{from, to}, limit: limit}
+}
+
+// load reads the chunks of all of batch and puts their data into it.
+func (r chunkReader) load(ctx context.Context, batch []series) error {
+	bySegment := map[uint32][]wantedChunk{}
+	n := 0
+	for i := range batch {
+		for j := range batch[i].chunks {
+			m := &batch[i].chunks[j]
+			segment := segmentOf(m.Ref)
+			bySegment[segment] = append(bySegment[segment], r.wanted(m, batch[i].ends[j]))
+			n++
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for segment, wanted := range bySegment {
+		group.Go(func() error {
+			object := r.block.chunksObject(segment)
+			return r.block.fault(groupCtx, object, r.loadSegment(groupCtx, object, wanted))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.block.src.metrics.chunks.Add(float64(n))
+	return nil
+}
+
+// loadSegment reads chunks of one object, and those again that turn out to be
+// longer than what was read.
+func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wantedChunk) error {
+	for _, w := range wanted {
+		if w.from < segmentStart || w.len() <= 0 {
+			return corrupt("a chunk is referred to at %d, which is out of bounds", w.from)
+		}
+	}
+	short, err := r.loadSpans(ctx, object, wanted)
+	if err != nil || len(short) == 0 {
+		return err
+	}
+	r.block.src.metrics.refetches.WithLabelValues(dataChunks).Add(float64(len(short)))
+	for _, w := range short {
+		if w.to > w.limit {
+			return corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit)
+		}
+	}
+	short, err = r.loadSpans(ctx, object, short)
+	if err == nil && len(short) > 0 {
+		err = fmt.Errorf("chunk at %d: %w", short[0].from, ErrTruncated)
+	}
+	return err
+}
+
+// loadSpans reads chunks of one object. It returns those that need more bytes
+// than their span had, with a span that has them.
+func (r chunkReader) loadSpans(ctx context.Context, object string, wanted []wantedChunk) (short []wantedChunk, err error) {
+	slices.SortFunc(wanted, func(a, b wantedChunk) int { return cmp.Compare(a.from, b.from) })
+	spans := make([]span, len(wanted))
+	for i, w := range wanted {
+		spans[i] = w.span
+	}
+	var mu sync.Mutex // guards short
+	err = r.block.src.readParts(ctx, dataChunks, object, coalesce(spans, gapLimit, partLimit), func(p part, b []byte) error {
+		lacking, err := decodeChunks(b, p, wanted[p.first:p.last])
+		mu.Lock()
+		defer mu.Unlock()
+		short = append(short, lacking...)
+		return err
+	})
+	return short, err
+}
+
+// decodeChunks makes chunks of the bytes b of a part. It returns those that
+// need more bytes.
+func decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, err error) {
+	records := make([][]byte, len(wanted))
+	used := int64(0)
+	for i, w := range wanted {
+		record := cut(b, p.span, w.span)
+		need, err := checkRecord(record)
+		if err != nil {
+			return nil, fmt.Errorf("chunk at %d: %w", w.from, err)
+		}
+		if need > int64(len(record)) {
+			w.to = w.from + need
+			short = append(short, w)
+			continue
+		}
+		records[i] = record[:need]
+		used += need
+	}
+	// Chunks live as long as the query, and with them what they were read
+	// with. Where most of that is not theirs, they get memory of their own.
+	if 2*used < int64(len(b)) {
+		own := make([]byte, 0, used)
+		for i, record := range records {
+			start := len(own)
+			own = append(own, record...)
+			records[i] = own[start:len(own):len(own)]
+		}
+	}
+	for i, record := range records {
+		if len(record) == 0 {
+			continue
+		}
+		// Its checksum was right already.
+		enc, data := recordContent(record)
+		if wanted[i].meta.Chunk, err = newChunk(enc, data); err != nil {
+			return nil, fmt.Errorf("chunk at %d: %w", wanted[i].from, err)
+		}
+	}
+	return short, nil
+}

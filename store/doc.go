@@ -1,0 +1,77 @@
+// Package store answers queries from blocks in a bucket: Bucket is a
+// storage.ChunkQueryable over all complete blocks there, whoever wrote them.
+//
+// # The types
+//
+//	Bucket      Open makes one; Sync looks once which blocks there are, Run
+//	            does so again and again; queriers read what is known
+//	BlockError  a block that could not be read: which, what of it, why, and
+//	            what an answer without it lacks
+//
+// Inside, an openBlock is a block with what is kept of it locally, a blockSet
+// the blocks of one view by external labels, and a querier holds on to those
+// blocks of the set that overlap its time range.
+//
+// # How a query finds bytes
+//
+// A Select goes to all streams (blocks with the same external labels) that its
+// matchers on external labels do not rule out, and in each to all blocks that
+// overlap its range, side by side and in the background from the moment of the
+// call. In each block:
+//
+//	header    symbols and the offsets of postings lists. Read once by one to
+//	          three ranged reads when the first query needs the block, kept on
+//	          disk; see package indexheader
+//	postings  the header tells which lists the matchers need and exactly where
+//	          they are. Neighbouring lists are read together, then intersected
+//	          and subtracted: the result are references to series entries
+//	series    an entry ends where the next wanted one begins, or is guessed at
+//	          64 KiB, and read again if it is longer. Batches start small and
+//	          grow. Chunks outside of the range are dropped here
+//	chunks    a chunk ends where the series' next chunk begins, or the next
+//	          series' first; the last is guessed by meta.json or at 16,000
+//	          bytes, and read again if it is longer
+//
+// All reads are ranged. Ranges closer to each other than 512 KiB are read
+// together, and none is longer than 8 MiB, so that a large one is read in
+// parts at once. Every postings list, series entry and chunk is held against
+// its checksum. Series wait for chunks in batches of bounded size: what a
+// Select has read ahead is bounded by Options.ReadAhead, what its reader keeps
+// is the reader's.
+//
+// The series of a stream's blocks are merged first, then get their external
+// labels (package extlabels), then the streams are merged. Where blocks
+// overlap a series has the chunks of all, ordered by time, equal ones once:
+// the reader of the samples sees each timestamp once because it merges chunks
+// by timestamp, as storage.NewSeriesSetFromChunkSeriesSet does.
+//
+// # Faults
+//
+// An object that is missing, truncated or corrupt makes a BlockError. The read
+// fails, unless it asked for partial answers (query.ReadOptions.Partial): then
+// the block is left out and the BlockError is a warning. Blocks that a read
+// does not touch cannot fail it. Nothing is remembered of a fault beyond the
+// querier that met it, so a repaired block answers again at once.
+//
+// A broken local header is built anew. Headers are read with pread, never
+// mapped, so that a failing disk cannot end the process.
+//
+// # Caveats
+//
+// Downsampled blocks are not served yet: their chunks hold five aggregates
+// that ordinary readers take for empty, and choosing among them takes the
+// query's function. They are counted in varve_store_blocks{state="downsampled"}.
+// Where raw blocks have been deleted by retention the range is empty.
+//
+// Behind its checksum a chunk is trusted: whoever can write crafted histogram
+// chunks into the bucket can make Prometheus' decoder allocate what they claim.
+//
+// Index version 1 (Prometheus before 2.0) is refused with a BlockError.
+//
+// Label names and values are those of whole blocks that overlap the range; a
+// Select is exact to the chunk.
+//
+// A block that was deleted from the bucket under a running query fails that
+// query; deletion marks exist so that it does not happen: see
+// Options.IgnoreDeletionMarksDelay.
+package store

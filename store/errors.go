@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/objstore"
+)
+
+var (
+	// ErrNotReady is what queriers cannot be opened with before the first
+	// successful Sync: an empty answer would claim that there is no data.
+	// It has a method Unavailable, by which the query API knows that trying
+	// again later helps.
+	ErrNotReady error = notReady("store: the bucket's blocks are not known yet: wait for the first successful Sync")
+	// ErrClosed follows Close.
+	ErrClosed = errors.New("store: the bucket is closed")
+
+	// ErrMissing is the cause in a BlockError when an object is not in the
+	// bucket.
+	ErrMissing = errors.New("the object is missing: sync again if the block was deleted, else restore it or mark it for deletion")
+	// ErrTruncated is the cause when an object ends too early.
+	ErrTruncated = errors.New("the object ends too early: restore it, or mark the block for deletion")
+	// ErrCorrupt is the cause when an object does not follow its format.
+	ErrCorrupt = errors.New("the object is corrupt: restore it, or mark the block for deletion")
+	// ErrUnsupported is the cause when an object has a version or encoding
+	// that this package does not read.
+	ErrUnsupported = errors.New("the object is of a kind that cannot be read")
+)
+
+// notReady is the type of ErrNotReady.
+type notReady string
+
+func (e notReady) Error() string { return string(e) }
+
+// Unavailable reports that the same read will succeed later.
+func (notReady) Unavailable() bool { return true }
+
+// BlockError is the failure to read one block. The other blocks of a bucket go
+// on answering: a read that does not need the block does not see it, and one
+// with ReadOptions.Partial gets it as a warning.
+type BlockError struct {
+	Block ulid.ULID
+	// External labels of the block, and its time range: MinTime inclusive,
+	// MaxTime exclusive. They say what an answer lacks. Both times are zero if
+	// that is not known, because it is the meta.json that cannot be read.
+	External         labels.Labels
+	MinTime, MaxTime time.Time
+	// Object is the name of the object in the bucket.
+	Object string
+	// Err is the cause: ErrMissing, ErrTruncated, ErrCorrupt, ErrUnsupported,
+	// or an error of the bucket.
+	Err error
+}
+
+func (e *BlockError) Error() string {
+	if e.MinTime.IsZero() && e.MaxTime.IsZero() {
+		return fmt.Sprintf("block %s of unknown labels and time: read %s: %v", e.Block, e.Object, e.Err)
+	}
+	return fmt.Sprintf("block %s of %s from %s to %s: read %s: %v", e.Block, e.External,
+		e.MinTime.UTC().Format(time.RFC3339), e.MaxTime.UTC().Format(time.RFC3339), e.Object, e.Err)
+}
+
+func (e *BlockError) Unwrap() error { return e.Err }
+
+// Missing yields what an answer without the block lacks: the external labels
+// and the inclusive range in milliseconds.
+func (e *BlockError) Missing(yield func(external labels.Labels, mint, maxt int64) bool) {
+	if e.MinTime.IsZero() && e.MaxTime.IsZero() {
+		yield(labels.EmptyLabels(), math.MinInt64, math.MaxInt64)
+		return
+	}
+	yield(e.External, e.MinTime.UnixMilli(), e.MaxTime.UnixMilli()-1)
+}
+
+// Retryable reports whether the same read may succeed later without anybody
+// repairing the block.
+func (e *BlockError) Retryable() bool {
+	return !errors.Is(e.Err, ErrMissing) && !errors.Is(e.Err, ErrTruncated) &&
+		!errors.Is(e.Err, ErrCorrupt) && !errors.Is(e.Err, ErrUnsupported)
+}
+
+// fault makes a BlockError of what went wrong with an object of the block. An
+// error that is one already, or that only says that the query ended, stays as
+// it is.
+func (b *openBlock) fault(ctx context.Context, object string, err error) error {
+	if err == nil || errors.As(err, new(*BlockError)) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	switch {
+	case objstore.IsNotFound(b.src.bkt, err):
+		err = fmt.Errorf("%w: %w", ErrMissing, err)
+	case errors.Is(err, objstore.ErrTruncated):
+		err = fmt.Errorf("%w: %w", ErrTruncated, err)
+	case errors.As(err, new(*indexheader.CorruptError)):
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case errors.As(err, new(*indexheader.UnsupportedError)):
+		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	b.src.metrics.failures.Inc()
+	return &BlockError{
+		Block: b.id, External: b.external, Object: object, Err: err,
+		MinTime: time.UnixMilli(b.minTime), MaxTime: time.UnixMilli(b.maxTime),
+	}
+}
+
+// unreadable makes a BlockError of a block whose meta.json is there but cannot
+// be read.
+func unreadable(p block.Partial) *BlockError {
+	err := p.Err
+	if errors.Is(err, block.ErrMetaInvalid) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return &BlockError{Block: p.ID, Object: block.MetaObject(p.ID), Err: err}
+}
+
+// corrupt says in which way an object does not follow its format.
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+}

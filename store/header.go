@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/varve-tsdb/varve/internal/indexheader"
+)
+
+// header is a block's index header, opened or built by the first query that
+// needs it, and shared by all. Whoever calls get holds a reference to the
+// block until it no longer uses the reader.
+type header struct {
+	block *openBlock
+
+	mu      sync.Mutex // guards what follows
+	reader  *indexheader.Reader
+	opening *headerOpening
+}
+
+// headerOpening is an attempt that one or more queries wait for. It goes on
+// while any of them does, whichever came first.
+type headerOpening struct {
+	done    chan struct{} // closed when reader and err are set
+	reader  *indexheader.Reader
+	err     error
+	waiters int // guarded by header.mu
+	cancel  context.CancelFunc
+}
+
+// get returns the header, and makes it first if need be. A failure is not
+// remembered: the next call tries again.
+func (h *header) get(ctx context.Context) (*indexheader.Reader, error) {
+	h.mu.Lock()
+	if h.reader != nil {
+		defer h.mu.Unlock()
+		return h.reader, nil
+	}
+	o := h.opening
+	if o == nil {
+		o = h.start(ctx)
+	}
+	o.waiters++
+	h.mu.Unlock()
+
+	select {
+	case <-o.done:
+		return o.reader, o.err
+	case <-ctx.Done():
+		h.leave(o)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// start begins an attempt. h.mu is held.
+func (h *header) start(ctx context.Context) *headerOpening {
+	// The attempt outlives the query that began it if others wait for it too.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	o := &headerOpening{done: make(chan struct{}), cancel: cancel}
+	h.opening = o
+	h.block.retain()
+	h.block.src.running.Go(func() {
+		defer h.block.release()
+		defer cancel()
+		reader, err := h.block.openHeader(ctx)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		switch {
+		case err != nil:
+		case h.reader == nil:
+			h.reader = reader
+		default: // an attempt that was given up before has got there first
+			reader.Close()
+			reader = h.reader
+		}
+		o.reader, o.err = reader, err
+		if h.opening == o {
+			h.opening = nil
+		}
+		close(o.done)
+	})
+	return o
+}
+
+// leave says that a query no longer waits. With the last one the attempt ends,
+// and a query that comes later begins a new one.
+func (h *header) leave(o *headerOpening) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o.waiters--; o.waiters == 0 {
+		o.cancel()
+		if h.opening == o {
+			h.opening = nil
+		}
+	}
+}
+
+// close closes the file. Nobody uses it any more.
+func (h *header) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reader != nil {
+		h.reader.Close()
+		h.reader = nil
+	}
+}
+
+// openHeader opens the local header, or builds it if there is none or it is of
+// no use.
+func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error) {
+	path := b.headerPath()
+	reader, err := indexheader.Open(path)
+	switch {
+	case err == nil && b.indexSize != 0 && reader.IndexSize() != b.indexSize:
+		reader.Close()
+		b.src.metrics.headerRebuilt.Inc()
+	case err == nil:
+		return reader, nil
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, new(*indexheader.CorruptError)), errors.As(err, new(*indexheader.UnsupportedError)):
+		b.src.metrics.headerRebuilt.Inc()
+	default:
+		return nil, b.fault(ctx, path, err)
+	}
+
+	b.src.metrics.headerBuilds.Inc()
+	if err := os.MkdirAll(b.dir, 0o777); err != nil {
+		return nil, b.fault(ctx, path, err)
+	}
+	if err := indexheader.Build(ctx, blockIndex{b}, path); err != nil {
+		return nil, b.fault(ctx, b.indexObject(), err)
+	}
+	if reader, err = indexheader.Open(path); err != nil {
+		return nil, b.fault(ctx, path, err)
+	}
+	return reader, nil
+}
+
+// blockIndex shows a block's index object to indexheader.
+type blockIndex struct{ b *openBlock }
+
+// Size trusts meta.json, and saves a request by that. Should the object be of
+// another size, its table of contents will not be found where it must be.
+func (i blockIndex) Size(ctx context.Context) (int64, error) {
+	if i.b.indexSize > 0 {
+		return i.b.indexSize, nil
+	}
+	attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
+	return attrs.Size, err
+}
+
+func (i blockIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadCloser, error) {
+	return i.b.src.open(ctx, dataHeader, i.b.indexObject(), span{off, off + length})
+}

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-tsdb/varve/block"
+)
+
+// openBlock is a block that queries may read: what meta.json says about it,
+// and its index header once one was needed.
+//
+// It is counted by reference: the view holds one, each querier that uses it
+// another, and so does the building of its header. The last one to go closes
+// the header, and removes it from the disk if the block has left the bucket.
+type openBlock struct {
+	id         ulid.ULID
+	external   labels.Labels
+	minTime    int64 // inclusive, milliseconds
+	maxTime    int64 // exclusive
+	resolution int64
+	// indexSize and segments come from meta.json; indexSize is 0 if it does
+	// not tell, and segments lacks what it does not.
+	indexSize    int64
+	segments     map[uint32]int64 // size in bytes by index, counted from zero
+	chunkMaxSize int64            // 0 if unknown
+	seriesSize   int64            // greatest size of a series entry, 0 if unknown
+
+	src    *source
+	dir    string // of the header
+	header header
+
+	refs atomic.Int64
+	gone atomic.Bool // left the bucket
+}
+
+// newOpenBlock returns a block with one reference. It reads nothing.
+//
+// A block that left the bucket and came back may be open twice, since queries
+// may go on with the one that was dropped.
+func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
+	b := &openBlock{
+		id: m.ULID, external: m.Labels(), minTime: m.MinTime, maxTime: m.MaxTime,
+		resolution:   m.Thanos.Downsample.Resolution,
+		segments:     map[uint32]int64{},
+		chunkMaxSize: m.Thanos.IndexStats.ChunkMaxSize,
+		seriesSize:   m.Thanos.IndexStats.SeriesMaxSize,
+		src:          src, dir: filepath.Join(dir, m.ULID.String()),
+	}
+	b.header.block = b
+	for _, f := range m.Thanos.Files {
+		if f.SizeBytes <= 0 {
+			continue
+		}
+		if f.RelPath == block.IndexFilename {
+			b.indexSize = f.SizeBytes
+		}
+		if name, ok := strings.CutPrefix(f.RelPath, block.ChunksDirname+"/"); ok {
+			if n, ok := segmentIndex(name); ok {
+				b.segments[n] = f.SizeBytes
+			}
+		}
+	}
+	b.refs.Store(1)
+	src.dirs.use(b.dir)
+	return b
+}
+
+// segmentIndex is the number of a segment file as chunk references count it.
+func segmentIndex(name string) (uint32, bool) {
+	n := uint64(0)
+	for _, c := range name {
+		if c < '0' || c > '9' || n > math.MaxUint32/10 {
+			return 0, false
+		}
+		n = 10*n + uint64(c-'0')
+	}
+	return uint32(n - 1), len(name) > 0 && n > 0
+}
+
+// chunksObject is the object of a segment.
+func (b *openBlock) chunksObject(segment uint32) string {
+	return block.ChunksObject(b.id, int(segment)+1)
+}
+
+// segmentEnd is where a segment ends: MaxInt64 if that is not known.
+func (b *openBlock) segmentEnd(segment uint32) int64 {
+	if size, ok := b.segments[segment]; ok {
+		return size
+	}
+	return math.MaxInt64
+}
+
+func (b *openBlock) indexObject() string { return block.IndexObject(b.id) }
+
+// overlaps tells whether the block may have samples in [mint, maxt].
+func (b *openBlock) overlaps(mint, maxt int64) bool {
+	return b.minTime <= maxt && mint < b.maxTime
+}
+
+// retain adds a reference. The caller must know that there is one.
+func (b *openBlock) retain() { b.refs.Add(1) }
+
+// release gives a reference back.
+func (b *openBlock) release() {
+	if b.refs.Add(-1) > 0 {
+		return
+	}
+	b.header.close()
+	b.src.dirs.leave(b.dir, b.gone.Load())
+}
+
+// drop gives the view's reference back because the block has left the bucket.
+func (b *openBlock) drop() {
+	b.gone.Store(true)
+	b.release()
+}
+
+// headerDirs knows which directories of headers are in use.
+type headerDirs struct {
+	mu    sync.Mutex // held while a directory is removed; guards users
+	users map[string]int
+}
+
+func (d *headerDirs) use(dir string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users == nil {
+		d.users = map[string]int{}
+	}
+	d.users[dir]++
+}
+
+// leave removes what is in the directory if its last user wants it gone.
+func (d *headerDirs) leave(dir string, gone bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.users[dir]--
+	if d.users[dir] > 0 {
+		return
+	}
+	delete(d.users, dir)
+	if gone {
+		removeHeader(dir)
+	}
+}
+
+const headerFilename = "index-header"
+
+// removeHeader removes a block's header and what a crash left of the building
+// of one. It removes nothing else, whatever directory the host has given us.
+func removeHeader(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if e.Name() == headerFilename || strings.HasPrefix(e.Name(), headerFilename+".tmp-") {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	os.Remove(dir) // unless something else is in there
+}

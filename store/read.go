@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/varve-tsdb/varve/objstore"
+)
+
+// What is read from blocks, as metrics call it.
+const (
+	dataHeader   = "header"
+	dataPostings = "postings"
+	dataSeries   = "series"
+	dataChunks   = "chunks"
+)
+
+// source is what all blocks share. It reads ranges of the bucket's objects, and
+// bounds how many reads are under way. It may be used by several goroutines at once.
+type source struct {
+	bkt     objstore.BucketReader
+	slots   *semaphore.Weighted
+	metrics *metrics
+	dirs    headerDirs
+	running sync.WaitGroup // attempts to open headers
+}
+
+// open starts a read of a range. The slot it takes is given back when the
+// reader is closed.
+func (s *source) open(ctx context.Context, data, object string, sp span) (io.ReadCloser, error) {
+	if sp.from < 0 || sp.len() <= 0 {
+		return nil, corrupt("the bytes from %d to %d are referred to", sp.from, sp.to)
+	}
+	if err := s.slots.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	s.metrics.requests.WithLabelValues(data).Inc()
+	r, err := s.bkt.GetRange(ctx, object, sp.from, sp.len())
+	if err != nil {
+		s.slots.Release(1)
+		return nil, err
+	}
+	return &sourceReader{ReadCloser: r, src: s, data: data}, nil
+}
+
+type sourceReader struct {
+	io.ReadCloser
+	src  *source
+	data string
+	n    int
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.n += n
+	return n, err
+}
+
+func (r *sourceReader) Close() error {
+	r.src.metrics.bytes.WithLabelValues(r.data).Add(float64(r.n))
+	r.src.slots.Release(1)
+	return r.ReadCloser.Close()
+}
+
+// read returns the bytes of a range, fewer if the object ends before it does.
+func (s *source) read(ctx context.Context, data, object string, sp span) ([]byte, error) {
+	r, err := s.open(ctx, data, object, sp)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readUpTo(r, sp.len())
+}
+
+// readUpTo reads n bytes, or fewer if r ends. What it allocates follows what
+// arrives, since n may be a broken object's claim.
+func readUpTo(r io.Reader, n int64) ([]byte, error) {
+	const firstGuess = 1 << 20
+	b := make([]byte, 0, min(n, firstGuess))
+	for int64(len(b)) < n {
+		if len(b) == cap(b) {
+			grown := make([]byte, len(b), min(n, 2*int64(cap(b))))
+			copy(grown, b)
+			b = grown
+		}
+		m, err := r.Read(b[len(b):min(int64(cap(b)), n)])
+		b = b[:len(b)+m]
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("after %d of %d bytes: %w", len(b), n, err)
+		}
+	}
+	return b, nil
+}
+
+// readParts reads the parts of an object side by side and hands each, with its
+// bytes, to use, which may be called concurrently. Where the object ends early
+// the bytes are fewer.
+func (s *source) readParts(ctx context.Context, data, object string, parts []part, use func(part, []byte) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range parts {
+		group.Go(func() error {
+			b, err := s.read(ctx, data, object, p.span)
+			if err != nil {
+				return err
+			}
+			return use(p, b)
+		})
+	}
+	return group.Wait()
+}

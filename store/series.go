@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/indexheader"
+)
+
+// series is a series of a block: its stored labels, and those of its chunks
+// that overlap the asked range. Their data is filled in later.
+type series struct {
+	labels labels.Labels
+	chunks []chunks.Meta
+	// ends has for each chunk where it ends at the latest, as a reference, or
+	// 0 if that is not known.
+	ends []chunks.ChunkRef
+}
+
+// memory is about what the series takes without the data of its chunks.
+func (s series) memory() int64 {
+	const fixed, perChunk = 64, 56 // on a 64-bit machine
+	return fixed + int64(s.labels.ByteSize()) + int64(len(s.chunks))*perChunk
+}
+
+// selection says what of the series is wanted.
+type selection struct {
+	mint, maxt int64 // both inclusive
+	noChunks   bool  // labels only
+	limit      int   // how many series will probably do; 0 for all
+}
+
+func (s selection) has(m chunks.Meta) bool { return m.MinTime <= s.maxt && s.mint <= m.MaxTime }
+
+// chunks returns the chunks of a series that are wanted, and where each ends
+// at the latest: where the next one begins, wanted or not.
+func (s selection) chunks(all []chunks.Meta) (wanted []chunks.Meta, ends []chunks.ChunkRef) {
+	for i, m := range all {
+		if !s.has(m) {
+			continue
+		}
+		wanted = append(wanted, m)
+		end := chunks.ChunkRef(0)
+		if i+1 < len(all) {
+			end = all[i+1].Ref
+		}
+		ends = append(ends, end)
+	}
+	return wanted, ends
+}
+
+// seriesReader reads the series of a block. It belongs to one goroutine.
+type seriesReader struct {
+	entryReader
+	want selection
+	// batchBytes is about how much memory one batch of series takes.
+	batchBytes int64
+
+	symbols map[uint32]string // those that were resolved
+	unknown []uint32
+	names   []string
+	builder labels.ScratchBuilder
+	last    labels.Labels // of the series before
+}
+
+// symbolLimit bounds how many symbols are remembered between batches.
+const symbolLimit = 1 << 16
+
+func newSeriesReader(block *openBlock, header *indexheader.Reader, want selection, batchBytes int64) *seriesReader {
+	return &seriesReader{
+		entryReader: entryReader{block: block, header: header, readBytes: batchBytes},
+		want:        want, batchBytes: batchBytes,
+		symbols: map[uint32]string{}, builder: labels.NewScratchBuilder(16),
+	}
+}
+
+// each reads the series of refs and hands those that have a chunk in the
+// wanted range, in the order of refs, to use in batches, whose memory passes
+// to use.
+func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use func([]series) error) error {
+	for limit := r.want.limit; len(refs) > 0; limit *= 2 {
+		n := r.reach(refs, limit)
+		bodies, err := r.fetch(ctx, refs[:n])
+		if err != nil {
+			return r.block.fault(ctx, r.block.indexObject(), err)
+		}
+		refs = refs[n:]
+		for len(bodies) > 0 {
+			batch, n, err := r.batch(bodies)
+			if err != nil {
+				return r.block.fault(ctx, r.block.indexObject(), err)
+			}
+			bodies = bodies[n:]
+			if len(batch) == 0 {
+				continue
+			}
+			r.block.src.metrics.series.Add(float64(len(batch)))
+			if err := use(batch); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// batch decodes as many entries as fit into a batch, and says how many that
+// were.
+func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error) {
+	var symbols [][]uint32 // of each series of the batch
+	var e seriesEntry
+	size := int64(0)
+	openEnd := false // whether the end of the last series' last chunk is not known
+	for n < len(bodies) && size < r.batchBytes {
+		if err := e.decode(bodies[n]); err != nil {
+			return nil, 0, err
+		}
+		n++
+		if openEnd && len(e.chunks) > 0 {
+			// Where the next series' chunks begin. It need not be wanted itself.
+			ends := batch[len(batch)-1].ends
+			ends[len(ends)-1] = e.chunks[0].Ref
+			openEnd = false
+		}
+		if !slices.ContainsFunc(e.chunks, r.want.has) {
+			continue
+		}
+		var s series
+		if !r.want.noChunks {
+			s.chunks, s.ends = r.want.chunks(e.chunks)
+			openEnd = s.ends[len(s.ends)-1] == 0
+		}
+		batch, symbols = append(batch, s), append(symbols, slices.Clone(e.symbols))
+		size += s.memory() + int64(len(e.symbols))*16
+	}
+	if err := r.resolve(symbols); err != nil {
+		return nil, 0, err
+	}
+	for i := range batch {
+		if batch[i].labels, err = r.labels(symbols[i]); err != nil {
+			return nil, 0, err
+		}
+	}
+	return batch, n, nil
+}
+
+// resolve looks up those symbols that are not known yet.
+func (r *seriesReader) resolve(symbols [][]uint32) error {
+	if len(r.symbols) > symbolLimit {
+		clear(r.symbols)
+	}
+	r.unknown = r.unknown[:0]
+	for _, refs := range symbols {
+		for _, ref := range refs {
+			if _, ok := r.symbols[ref]; !ok {
+				r.symbols[ref] = ""
+				r.unknown = append(r.unknown, ref)
+			}
+		}
+	}
+	slices.Sort(r.unknown)
+	var err error
+	if r.names, err = r.header.Symbols(r.names[:0], r.unknown); err != nil {
+		return err
+	}
+	for i, ref := range r.unknown {
+		r.symbols[ref] = r.names[i]
+	}
+	return nil
+}
+
+// labels makes labels of symbol references, and checks that the series come in
+// order, on which every merge depends.
+func (r *seriesReader) labels(symbols []uint32) (labels.Labels, error) {
+	r.builder.Reset()
+	last := ""
+	for i := 0; i < len(symbols); i += 2 {
+		name := r.symbols[symbols[i]]
+		if name <= last {
+			return labels.EmptyLabels(), corrupt("a series has the label %q after %q", name, last)
+		}
+		last = name
+		r.builder.Add(name, r.symbols[symbols[i+1]])
+	}
+	ls := r.builder.Labels()
+	if labels.Compare(r.last, ls) >= 0 && !ls.IsEmpty() {
+		return labels.EmptyLabels(), corrupt("the series %s comes after %s", ls, r.last)
+	}
+	r.last = ls
+	return ls, nil
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
+	"golang.org/x/sync/errgroup"
+)
+
+// seriesSet is the series of one block that answer a selection, read ahead by
+// a few batches in the background from the moment it was started.
+type seriesSet struct {
+	batches chan []series
+	failed  func(error) error // turns an error into a warning, or returns it
+
+	batch    []series
+	done     bool
+	err      error // set before batches is closed
+	warnings annotations.Annotations
+}
+
+// start begins to read. readAhead is about how many bytes may be read before
+// they are asked for. When ctx ends, reading does, and the set fails; until then the
+// caller has to read the set to its end.
+func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, background func(func())) *seriesSet {
+	s := &seriesSet{batches: make(chan []series, 1)}
+	background(func() {
+		defer close(s.batches)
+		s.err = r.run(ctx, want, readAhead, matchers, s.batches)
+	})
+	return s
+}
+
+// run sends the series that answer the selection to out.
+func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series) error {
+	refs, err := r.postings(ctx, matchers)
+	if err != nil || len(refs) == 0 {
+		return err
+	}
+	header, err := r.header(ctx)
+	if err != nil {
+		return err
+	}
+	// Of chunks one batch is being read, one waits, and one is in use. Series
+	// without their chunks are much smaller; there are a few batches of them,
+	// and the bytes they are decoded from.
+	chunkBytes, seriesBytes := readAhead/4, readAhead/16
+	group, ctx := errgroup.WithContext(ctx)
+	entries := make(chan []series, 1)
+	group.Go(func() error {
+		defer close(entries)
+		return newSeriesReader(r.block, header, want, seriesBytes).each(ctx, refs, func(batch []series) error {
+			return send(ctx, entries, batch)
+		})
+	})
+	group.Go(func() error {
+		chunks := chunkReader{r.block}
+		for batch := range entries {
+			for len(batch) > 0 {
+				n := chunks.fits(batch, chunkBytes)
+				if err := chunks.load(ctx, batch[:n]); err != nil {
+					return err
+				}
+				if err := send(ctx, out, batch[:n:n]); err != nil {
+					return err
+				}
+				batch = batch[n:]
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func send(ctx context.Context, to chan<- []series, batch []series) error {
+	select {
+	case to <- batch:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// fits returns how many series of batch, at least one, have chunks of no more
+// than limit bytes together.
+func (r chunkReader) fits(batch []series, limit int64) int {
+	size := int64(0)
+	for i, s := range batch {
+		if size += r.size(s); size > limit && i > 0 {
+			return i
+		}
+	}
+	return len(batch)
+}
+
+func (s *seriesSet) Next() bool {
+	if len(s.batch) > 1 {
+		s.batch = s.batch[1:]
+		return true
+	}
+	batch, ok := <-s.batches
+	if !ok {
+		s.finish()
+		return false
+	}
+	s.batch = batch
+	return true
+}
+
+// finish looks once at how reading ended.
+func (s *seriesSet) finish() {
+	s.batch = nil
+	if s.done {
+		return
+	}
+	s.done = true
+	if s.err != nil && s.failed != nil {
+		err := s.err
+		if s.err = s.failed(err); s.err == nil {
+			s.warnings.Add(err)
+		}
+	}
+}
+
+func (s *seriesSet) At() storage.ChunkSeries { return &chunkSeries{s.batch[0]} }
+
+func (s *seriesSet) Err() error {
+	if !s.done {
+		return nil
+	}
+	return s.err
+}
+
+func (s *seriesSet) Warnings() annotations.Annotations { return s.warnings }
+
+// chunkSeries is a series whose chunks are in memory.
+type chunkSeries struct{ series }
+
+func (s *chunkSeries) Labels() labels.Labels { return s.labels }
+
+func (s *chunkSeries) Iterator(it chunks.Iterator) chunks.Iterator {
+	return iterate(it, s.chunks)
+}
+
+// iterate iterates over metas, with the iterator it if it is one of its kind.
+func iterate(it chunks.Iterator, metas []chunks.Meta) chunks.Iterator {
+	c, ok := it.(*chunkIterator)
+	if !ok {
+		c = &chunkIterator{}
+	}
+	c.metas, c.next = metas, 0
+	return c
+}
+
+type chunkIterator struct {
+	metas []chunks.Meta
+	next  int
+}
+
+func (it *chunkIterator) Next() bool {
+	if it.next >= len(it.metas) {
+		return false
+	}
+	it.next++
+	return true
+}
+
+func (it *chunkIterator) At() chunks.Meta { return it.metas[it.next-1] }
+func (it *chunkIterator) Err() error      { return nil }
