@@ -1,0 +1,176 @@
+package receive
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// StoredQuerier is an optional power of an Appendable: to read back what a
+// tenant has stored, under the labels it was stored with, mint and maxt
+// inclusive in milliseconds. With it the Handler recognises samples that the
+// storage refuses only because it has them already: a TSDB head knows the
+// newest sample of a series alone, so that a repeated request with several
+// samples of one series would fail with out-of-order errors.
+type StoredQuerier interface {
+	StoredQuerier(ctx context.Context, tenant string, mint, maxt int64) (storage.ChunkQuerier, error)
+}
+
+// maxDoubts bounds how many refused samples of a request are looked up. A
+// request over it is no repeated one, or a very large one whose sender can
+// bear to hear a 400 for samples that are stored.
+const maxDoubts = 20_000
+
+// maxMisses is after how many series in a row of which nothing is found the
+// others are not looked up: all of a repeated request is there, and two senders
+// that write the same series by mistake must not cost a search for each sample.
+const maxMisses = 64
+
+// appendDoubt is a refused sample that may be stored already.
+type appendDoubt struct {
+	ls     labels.Labels
+	t      int64
+	val    sampleValue
+	reason Reason
+	err    error
+	found  bool
+}
+
+// doubt keeps a refusal back until it is known whether the sample is there
+// already. It returns false if that cannot be.
+func (a *appendRun) doubt(t *appendTarget, reason Reason, ts int64, val sampleValue, err error) bool {
+	switch reason {
+	case ReasonOutOfOrder, ReasonTooOld, ReasonOutOfBounds, ReasonConflict:
+	default:
+		return false
+	}
+	if _, ok := a.to.(StoredQuerier); !ok || len(a.doubtful) >= maxDoubts {
+		return false
+	}
+	a.doubtful = append(a.doubtful, appendDoubt{ls: t.ls, t: ts, val: val, reason: reason, err: err})
+	return true
+}
+
+// resolveDoubts gives the refusals kept back their verdict.
+func (a *appendRun) resolveDoubts(ctx context.Context) {
+	if len(a.doubtful) == 0 {
+		return
+	}
+	slices.SortStableFunc(a.doubtful, func(x, y appendDoubt) int {
+		if c := labels.Compare(x.ls, y.ls); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.t, y.t)
+	})
+	// Failing to look is no reason to fail the request: the refusals stand.
+	_ = a.lookUpDoubts(ctx)
+	for _, d := range a.doubtful {
+		if d.found {
+			a.tally.add(ReasonDuplicate, d.val.kind())
+			continue
+		}
+		a.refusePoint(&appendTarget{ls: d.ls}, d.reason, d.val.kind(), d.t, d.err)
+	}
+}
+
+func (a *appendRun) lookUpDoubts(ctx context.Context) error {
+	from, ok := a.to.(StoredQuerier)
+	if !ok || a.tx.broken != 0 {
+		return nil
+	}
+	mint, maxt := a.doubtful[0].t, a.doubtful[0].t
+	for _, d := range a.doubtful {
+		mint, maxt = min(mint, d.t), max(maxt, d.t)
+	}
+	q, err := from.StoredQuerier(ctx, a.tenant, mint, maxt)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	var misses int
+	for rest := a.doubtful; len(rest) > 0 && misses < maxMisses; {
+		n := 1
+		for n < len(rest) && labels.Equal(rest[n].ls, rest[0].ls) {
+			n++
+		}
+		if err := lookUpSeries(ctx, q, rest[:n]); err != nil {
+			return err
+		}
+		misses++
+		if slices.ContainsFunc(rest[:n], func(d appendDoubt) bool { return d.found }) {
+			misses = 0
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// lookUpSeries marks those of doubts that q has. They are of one series and
+// sorted by time.
+func lookUpSeries(ctx context.Context, q storage.ChunkQuerier, doubts []appendDoubt) error {
+	ls := doubts[0].ls
+	var matchers []*labels.Matcher
+	var err error
+	ls.Range(func(l labels.Label) {
+		m, e := labels.NewMatcher(labels.MatchEqual, l.Name, l.Value)
+		matchers, err = append(matchers, m), errors.Join(err, e)
+	})
+	if err != nil {
+		return err
+	}
+	hints := &storage.SelectHints{Start: doubts[0].t, End: doubts[len(doubts)-1].t}
+	set := storage.NewSeriesSetFromChunkSeriesSet(q.Select(ctx, true, hints, matchers...))
+	var it chunkenc.Iterator
+	for set.Next() {
+		series := set.At()
+		if !labels.Equal(series.Labels(), ls) {
+			continue // It has more labels than these.
+		}
+		it = series.Iterator(it)
+		if err := markFound(it, doubts); err != nil {
+			return err
+		}
+	}
+	return set.Err()
+}
+
+func markFound(it chunkenc.Iterator, doubts []appendDoubt) error {
+	for i := range doubts {
+		d := &doubts[i]
+		typ := it.Seek(d.t)
+		if typ == chunkenc.ValNone {
+			return it.Err()
+		}
+		if it.AtT() != d.t {
+			continue
+		}
+		var val sampleValue
+		switch typ {
+		case chunkenc.ValFloat:
+			_, val.v = it.At()
+		case chunkenc.ValHistogram:
+			_, val.h = it.AtHistogram(nil)
+		case chunkenc.ValFloatHistogram:
+			_, val.fh = it.AtFloatHistogram(nil)
+		}
+		d.found = val.compact().equal(d.val.compact())
+	}
+	return it.Err()
+}
+
+// compact removes empty buckets, which a chunk may have added to a histogram so
+// that it fits its neighbours.
+func (s sampleValue) compact() sampleValue {
+	switch {
+	case s.fh != nil:
+		s.fh = s.fh.Compact(0)
+	case s.h != nil:
+		s.h = s.h.Compact(0)
+	}
+	return s
+}

@@ -1,0 +1,283 @@
+package receive
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/varve-tsdb/varve/internal/writepb"
+)
+
+// maxTimestamp and minTimestamp bound sample times in milliseconds. A TSDB
+// head subtracts and adds block lengths and windows to the times it holds; one
+// sample nearer to the ends of int64 would overflow that and lock the tenant.
+const (
+	maxTimestamp = math.MaxInt64 / 2
+	minTimestamp = -maxTimestamp
+)
+
+var (
+	errTooFarInFuture = errors.New("further ahead of the receiver's clock than it allows")
+	errBadTimestamp   = errors.New("time is outside of what can be stored")
+	errNoSamples      = errors.New("neither samples nor histograms nor exemplars")
+	errOtherInRequest = errors.New("the request has two values for this time; the first is taken")
+)
+
+// sampleValue is a sample of one of the three types: fh if set, else h if set,
+// else v.
+type sampleValue struct {
+	v  float64
+	h  *histogram.Histogram
+	fh *histogram.FloatHistogram
+}
+
+func (s sampleValue) kind() sampleKind {
+	if s.h != nil || s.fh != nil {
+		return histogramSample
+	}
+	return floatSample
+}
+
+func (s sampleValue) stale() bool {
+	switch {
+	case s.fh != nil:
+		return value.IsStaleNaN(s.fh.Sum)
+	case s.h != nil:
+		return value.IsStaleNaN(s.h.Sum)
+	}
+	return value.IsStaleNaN(s.v)
+}
+
+// equal compares bit by bit. Stale markers are equal whatever their type,
+// since the storage turns a float one into that of the series' type.
+func (s sampleValue) equal(o sampleValue) bool {
+	switch {
+	case s.stale() || o.stale():
+		return s.stale() && o.stale()
+	case s.fh != nil:
+		return o.fh != nil && s.fh.Equals(o.fh)
+	case s.h != nil:
+		return o.h != nil && s.h.Equals(o.h)
+	}
+	return o.kind() == floatSample && math.Float64bits(s.v) == math.Float64bits(o.v)
+}
+
+// appendPoint refers to a sample or histogram of the series at hand.
+type appendPoint struct {
+	t     int64
+	kind  sampleKind
+	index int
+}
+
+// appendLast is a series of the request and, if ok, its newest sample in the
+// open transaction.
+type appendLast struct {
+	ls  labels.Labels
+	t   int64
+	val sampleValue
+	ok  bool
+}
+
+// appendTarget is the series that samples are being appended to.
+type appendTarget struct {
+	ls     labels.Labels
+	ref    storage.SeriesRef
+	last   appendLast
+	strict bool // the series may not be appended to in this transaction
+	opts   storage.AppendV2Options
+}
+
+// appendSeries gives each sample of a.series a verdict. An error means that
+// the request is malformed.
+func (a *appendRun) appendSeries(ctx context.Context) error {
+	n := tallyCounts{len(a.series.Samples), len(a.series.Histograms)}
+	if a.tx.broken != 0 {
+		a.tally.samples[a.tx.broken][floatSample] += n[floatSample]
+		a.tally.samples[a.tx.broken][histogramSample] += n[histogramSample]
+		return nil
+	}
+	ls, refusal := a.seriesLabels()
+	if refusal.err != nil {
+		if errors.Is(refusal.err, errMalformed) {
+			return refusal.err
+		}
+		a.refuseSeries(refusal, n)
+		return nil
+	}
+	if n.total() == 0 {
+		if len(a.series.Exemplars) > 0 {
+			return a.loneExemplars(ls)
+		}
+		// 1.0 asks for no samples in a series.
+		if a.req.Version() == writepb.V2 {
+			a.refuseSeries(appendRefusal{ReasonNoSamples, errNoSamples}, n)
+		}
+		return nil
+	}
+
+	a.target = appendTarget{ls: ls}
+	t := &a.target
+	if refusal := a.seriesMetadata(t); refusal.err != nil {
+		a.refuseSeries(refusal, n)
+		return nil
+	}
+	if err := a.seriesExemplars(t); err != nil {
+		return err
+	}
+	hash := ls.Hash()
+	if last, ok := a.seen[hash]; ok {
+		t.last = last
+		t.strict = !labels.Equal(last.ls, ls)
+	}
+	firstLater := len(a.later)
+	for _, p := range a.seriesPoints() {
+		st, val, err := a.pointValue(p)
+		if errors.Is(err, errMalformed) {
+			return err
+		}
+		if err != nil {
+			a.refusePoint(t, ReasonBadHistogram, p.kind, p.t, err)
+			continue
+		}
+		a.appendPoint(ctx, t, st, p.t, val)
+	}
+	if t.last.ok && !t.strict {
+		a.seen[hash] = t.last
+	}
+	a.exemplarsLeft(t, a.later[firstLater:])
+	return nil
+}
+
+// seriesPoints returns the samples and histograms of a.series by time. Senders
+// must send them so; sorting costs nothing then, and saves samples otherwise.
+func (a *appendRun) seriesPoints() []appendPoint {
+	a.points = slices.Grow(a.points[:0], len(a.series.Samples)+len(a.series.Histograms))
+	for i, s := range a.series.Samples {
+		a.points = append(a.points, appendPoint{s.Timestamp, floatSample, i})
+	}
+	for i, h := range a.series.Histograms {
+		a.points = append(a.points, appendPoint{h.Timestamp, histogramSample, i})
+	}
+	byTime := func(x, y appendPoint) int { return cmp.Compare(x.t, y.t) }
+	if !slices.IsSortedFunc(a.points, byTime) {
+		slices.SortStableFunc(a.points, byTime)
+	}
+	return a.points
+}
+
+func (a *appendRun) pointValue(p appendPoint) (st int64, val sampleValue, err error) {
+	if p.kind == floatSample {
+		s := a.series.Samples[p.index]
+		return s.StartTimestamp, sampleValue{v: s.Value}, nil
+	}
+	h := a.series.Histograms[p.index]
+	val.h, val.fh, err = a.series.Histogram(h)
+	if err == nil {
+		err = val.fitHistogram()
+	}
+	return h.StartTimestamp, val, err
+}
+
+// fitHistogram reduces a resolution that only newer Prometheus knows to the
+// finest there is, and validates.
+func (s sampleValue) fitHistogram() error {
+	if s.fh != nil {
+		if histogram.IsExponentialSchemaReserved(s.fh.Schema) && s.fh.Schema > histogram.ExponentialSchemaMax {
+			if err := s.fh.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
+				return err
+			}
+		}
+		return s.fh.Validate()
+	}
+	if histogram.IsExponentialSchemaReserved(s.h.Schema) && s.h.Schema > histogram.ExponentialSchemaMax {
+		if err := s.h.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
+			return err
+		}
+	}
+	return s.h.Validate()
+}
+
+// appendPoint appends one sample to the series of t, or refuses it, or leaves
+// it for the next transaction.
+func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int64, val sampleValue) {
+	kind := val.kind()
+	switch {
+	case a.tx.broken != 0:
+		a.tally.add(a.tx.broken, kind)
+		return
+	case ts > maxTimestamp || ts < minTimestamp:
+		a.refusePoint(t, ReasonBadTimestamp, kind, ts, errBadTimestamp)
+		return
+	case ts > a.limits.maxTime:
+		a.refusePoint(t, ReasonTooFarInFuture, kind, ts, errTooFarInFuture)
+		return
+	case t.strict || t.last.ok && ts < t.last.t:
+		// An appender does not compare the samples of one transaction with
+		// each other: it would take this one and lose it silently.
+		a.later = append(a.later, appendLater{ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
+		return
+	case t.last.ok && ts == t.last.t:
+		if val.equal(t.last.val) {
+			a.tx.samples[ReasonDuplicate][kind]++
+			return
+		}
+		a.refusePoint(t, ReasonConflict, kind, ts, errOtherInRequest)
+		return
+	}
+	if !a.open(ctx) {
+		a.tally.add(a.tx.broken, kind)
+		return
+	}
+	a.appendTo(ctx, t, st, ts, val)
+}
+
+func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64, val sampleValue) {
+	opts := t.opts
+	if val.stale() {
+		// The head takes no exemplars with a stale marker.
+		opts.Exemplars = nil
+	}
+	ref, err := a.tx.app.Append(t.ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
+	if err != nil {
+		if partial, ok := errorAs[*storage.AppendPartialError](err); ok {
+			a.countExemplarErrors(partial)
+			a.tx.exemplars -= len(partial.ExemplarErrors)
+			err = nil
+		}
+	}
+	if err == nil {
+		t.ref = ref
+		t.last = appendLast{ls: t.ls, t: ts, val: val, ok: true}
+		a.tx.samples[ReasonStored][val.kind()]++
+		a.tx.exemplars += len(opts.Exemplars)
+		if opts.Exemplars != nil {
+			t.opts.Exemplars = nil
+		}
+		return
+	}
+	reason := ReasonOf(err)
+	if reason.Class() == Retryable {
+		a.fail(ctx, err)
+		a.tally.add(a.tx.broken, val.kind())
+		return
+	}
+	if a.doubt(t, reason, ts, val, err) {
+		return
+	}
+	a.refusePoint(t, reason, val.kind(), ts, err)
+}
+
+func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind, ts int64, err error) {
+	var n tallyCounts
+	n[kind] = 1
+	if e := a.tally.refuse(reason, n); e != nil {
+		e.series, e.t, e.hasT, e.err = t.ls.String(), ts, true, err
+	}
+}

@@ -1,0 +1,7 @@
+package receive
+
+var (
+	_ Appendable       = (*Tenants)(nil)
+	_ MetadataAppender = (*Tenants)(nil)
+	_ StoredQuerier    = (*Tenants)(nil)
+)

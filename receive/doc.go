@@ -1,0 +1,167 @@
+// Package receive takes Prometheus samples in over HTTP and keeps them in one
+// head TSDB per tenant.
+//
+// The types are few. Handler is an http.Handler for Prometheus remote write 1.0
+// and 2.0. Appendable is the storage behind it, one method; a host may bring
+// its own, and Tenants is the one that comes with the package. Reason is the
+// verdict on a sample, from a closed list.
+//
+//	            ┌─────────────────── Handler ───────────────────┐
+//	POST ──►  method, type, encoding ► tenant ► size ► snappy ► protobuf framing
+//	            ► series by series: labels, times, histograms ► Appender ► Commit
+//	            ◄ status, Written headers, text ◄ verdict per sample ◄
+//
+// # Acknowledgement
+//
+// A request is answered after the transaction that holds its samples has been
+// committed. With Tenants that means that they are in the write-ahead log of
+// the tenant's head, handed to the operating system: they survive the process,
+// and, as in Prometheus, a crash of the machine only as far as the disk was
+// written to.
+//
+// # Verdicts and status codes
+//
+// Each sample gets a verdict: stored, already there with the same value, or
+// refused for a Reason. Each reason is of a Class, final or retryable, and has
+// a status; the request is answered with the highest status of its samples:
+//
+//	status  when                                             what a sender does
+//	204     every sample is stored or was there already      goes on
+//	400     some samples are refused for good; all others    drops them, goes on
+//	        are stored
+//	400     the body is no snappy or no protobuf, is of the  drops it
+//	        other version than its headers say, or the
+//	        tenant's name is invalid; nothing is stored
+//	405     not a POST                                       drops it
+//	413     the body is too large, as sent or decompressed   drops it
+//	415     a content type or encoding that is not           tries 1.0, or drops it
+//	        understood; the text lists those that are
+//	500     the storage failed; nothing of the transaction   sends it again, after
+//	        is stored                                        Retry-After
+//	503     the storage takes no writes now, or the body     sends it again, after
+//	        did not arrive in full                           Retry-After
+//
+// So a final refusal never holds back good samples, nothing that could succeed
+// later is answered in a way that makes a sender drop it, and nothing that
+// cannot is answered 5xx by itself. The text of an answer names a few of the
+// refused series and counts the others by reason.
+//
+// Answers to 2.0 requests carry the three X-Prometheus-Remote-Write-…-Written
+// headers whatever their status, with what is in the storage after the commit.
+//
+// # Where this differs from Prometheus' own receiver
+//
+// Prometheus rolls a whole 1.0 request back for one sample out of order, and
+// answers 204 for series that it drops because of their labels. Here both are a
+// 400 with everything else stored, as the specification of 1.0 has it.
+//
+// Samples of a series that come unsorted are sorted. A sample that is not newer
+// than another of its series in the same request is appended in a transaction
+// of its own, because an appender does not compare what one transaction holds
+// and would lose it silently. Two values for one time: the first is taken, the
+// other refused as a conflict.
+//
+// Sending a request again succeeds. A head recognises only the newest sample of
+// a series by itself, so that samples before it look out of order the second
+// time. If the storage is a StoredQuerier, as Tenants is, refused samples are
+// looked up, and those that are there with the same value are duplicates, not
+// refusals. The search is bounded: 20,000 samples a request, and no further once
+// nothing was found of 64 series in a row, as is soon so with samples that are
+// truly out of order.
+//
+// An exemplar that is refused never fails its sample. Those older than what is
+// stored are ignored in 2.0 as in 1.0, or repeating a request would fail.
+// Only invalid symbol references in an exemplar make a 400. An exemplar without
+// a time gets that of the newest sample it came with. One that comes in a series
+// without samples, as Prometheus sends them, is kept if the storage is an
+// ExemplarAppender and has the series.
+//
+// Only samples make a new tenant: metadata and exemplars that come apart from
+// them are accepted and dropped until the tenant exists. Before something of a
+// tenant was stored, metrics count what it sends with an empty tenant.
+//
+// # Labels
+//
+// The rules are Prometheus': UTF-8 names and values, no name twice, none empty,
+// a metric name; an empty value is an absent label; unsorted labels are sorted.
+// Beyond that a series may have 4,096 labels that take MaxLabelBytes, because
+// Prometheus' label type panics at 16 MiB, and those of a request, written out,
+// MaxDecodedBytes, because a reference of two bytes may stand for a long text.
+// Exemplars may have labels of 128 characters, as in OpenMetrics.
+//
+// # Other things that are kept
+//
+// Native histograms, integer and float, exponential and with custom buckets; a
+// schema above 8 is reduced to 8. Start timestamps of 2.0 are passed on. Metadata
+// of 2.0 travels with each sample, that of 1.0 goes to a MetadataAppender.
+//
+// # Caveats
+//
+// The storage decides at commit once more, and does not tell: if two requests
+// for one series are handled at the same moment, a sample of one can be dropped
+// as out of order after the other's commit and is counted as stored. Senders
+// keep a series on one connection for this reason. Likewise a second value for
+// a time within the out-of-order window of a head is dropped without a word.
+//
+// To stop, shut down the http.Server, which finishes what is being handled, and
+// then close the storage. A storage that refuses with ErrUnavailable while the
+// server still runs has senders told 503, and they come again.
+//
+// # Tenants
+//
+// Tenants keeps one head TSDB per tenant in a directory of its own and is a
+// storage.ChunkQueryable over all of them, a source of blocks to ship, and the
+// Appendable of the usual wiring. A tenant's directory is laid out as Thanos
+// Receive's, so that either can take over the other's:
+//
+//	<data>/.varve.lock                   held while a Tenants has the directory open
+//	<data>/<tenant>/wal, wbl             logs of samples, and of those out of order
+//	<data>/<tenant>/chunks_head          full chunks, mapped; the logs hold them too
+//	<data>/<tenant>/<ULID>               finished blocks
+//	<data>/<tenant>/varve.labels.json    external labels of the blocks; not Thanos'
+//	<data>/<tenant>/thanos.shipper.json  which of them are shipped; the shipper's
+//
+// A sample is in a log when Commit returns, as far as the operating system is
+// concerned: a killed process loses nothing, a machine without power may lose
+// what had not been synced. Blocks are cut when the samples in memory span more
+// than one and a half block durations, a few at a time, and by Flush; they are
+// never merged. A block leaves the disk when it is past the retention and
+// shipped, except for the newest, whose end tells on the next start which
+// samples of the log are in blocks already. The age of a block counts from its
+// newest sample or from its cutting, whichever came later, so that samples from
+// long ago stay for a while.
+//
+// The TSDB was made to be alone in its process. Where it matters here:
+//
+//   - It panics when a chunk cannot be written. Its background work is switched
+//     off and done by Run instead, so that this happens within a call of ours,
+//     which is fenced: the tenant fails, is closed and opened again. A write to
+//     the log that fails ends in the same way, because what would follow a torn
+//     record is lost by the next replay. What a TSDB in that state does not give
+//     back is a goroutine, a file or two and some address space.
+//   - Replaying a log panics beyond any fence when the disk is full, so nothing
+//     is opened without the space that takes (see TenantsOptions.MinFreeDisk).
+//   - After a crash it can take out-of-order samples for being in chunks that
+//     were never written, or forget which series they are of. So their log is
+//     cleared of such claims before it is replayed, they are cut into blocks
+//     before those in order are, and a damaged log is read in two attempts.
+//   - Its defaults cost 8 MiB a tenant: lock stripes, the chunk writer's buffer,
+//     the room for exemplars. With ours a tenant of 100 series takes 0.5 MiB,
+//     and the room for exemplars grows with their number.
+//   - A querier over a head sees the chunk that is being filled as endless; ours
+//     looks where it ends.
+//
+// What the head does not keep: start timestamps, since the chunk encodings that
+// hold them cannot be read by Thanos; metadata over a restart; exemplars older
+// than the newest MaxExemplars, which are replayed from the log as far as that
+// reaches.
+//
+// A block that cannot be opened because of what its files hold is set aside: its
+// directory is renamed to <ULID>.broken, with an error in the log and nothing
+// deleted. It would keep its tenant from being opened and blocks from being cut.
+//
+// Further caveats. Cutting a block waits for queriers that read its time range,
+// in steps of half a second. Any directory in the data directory with a name
+// that can be a tenant's is taken for one, and the number of tenants is not
+// limited.
+package receive

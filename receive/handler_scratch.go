@@ -1,0 +1,54 @@
+package receive
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// maxScratchBytes bounds what one request leaves behind for the next. A usual
+// request takes a tenth of it; what a rare large one needed goes back to the
+// garbage collector.
+const maxScratchBytes = 4 << 20
+
+// handlerScratch is the memory of one request.
+type handlerScratch struct {
+	body    []byte // compressed
+	decoded []byte
+	run     appendRun
+}
+
+func newHandlerScratch() *handlerScratch {
+	return &handlerScratch{run: appendRun{
+		builder: labels.NewScratchBuilder(16),
+		seen:    map[uint64]appendLast{},
+		texts:   map[uint32]string{},
+	}}
+}
+
+// recycle forgets the request. It returns false if s is too large to be kept.
+func (s *handlerScratch) recycle() bool {
+	series := len(s.run.seen)
+	s.run.forget()
+	const pointSize, labelSize, exemplarSize, seenSize = 24, 48, 48, 96
+	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
+		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
+		seenSize*series
+	return size <= maxScratchBytes
+}
+
+// forget drops all that belongs to the request and keeps capacity.
+func (a *appendRun) forget() {
+	a.to, a.tenant = nil, ""
+	a.req.Release()
+	a.series.Release()
+	clear(a.labels[:cap(a.labels)])
+	clear(a.carried[:cap(a.carried)])
+	clear(a.seen)
+	clear(a.texts)
+	a.builder.Reset()
+	// Its buffer is the builder's and no larger than MaxLabelBytes.
+	a.scratch = labels.EmptyLabels()
+	// These are rare, and what they hold is large.
+	a.expanded = 0
+	a.later, a.lone, a.doubtful = nil, nil, nil
+	a.target, a.tx, a.tally = appendTarget{}, appendTx{}, tally{}
+}

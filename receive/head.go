@@ -1,0 +1,334 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/compression"
+)
+
+const (
+	// headStripes is the number of lock stripes of a head's series map. The
+	// TSDB's own default of 16 Ki costs every tenant 4 MiB. The map itself
+	// grows whatever the stripes; fewer only make appenders that create series
+	// at the same moment meet more often.
+	headStripes = 128
+	// firstExemplars is how many exemplars a head makes room for at first.
+	firstExemplars = 64
+	// brokenCloseTimeout bounds the wait for a broken head to close: the panic
+	// that broke it may have left locks held.
+	brokenCloseTimeout = 10 * time.Second
+)
+
+// head is one tenant's opened TSDB: its write-ahead log, the samples in memory
+// and the blocks on the local disk. It is opened and closed once; a tenant
+// whose head has failed gets another.
+//
+// Appends and reads may run at once, each inside its gate. Maintenance (mmap,
+// cut, flush, close) is serialised by the tenant.
+type head struct {
+	tenant   string
+	dir      string
+	external labels.Labels
+	opts     TenantsOptions
+	log      *slog.Logger
+	metrics  *tenantsMetrics
+	space    *freeSpace
+	onFail   func(*headFailure)
+
+	db        *tsdb.DB
+	cutter    *blockCutter
+	collected *recorder
+
+	writers gate
+	readers gate
+	failed  atomic.Pointer[headFailure]
+	// former are the labels of blocks that were cut under others than external.
+	former map[ulid.ULID]labels.Labels
+
+	exemplars    atomic.Int64 // appended since the opening
+	exemplarRoom atomic.Int64
+}
+
+// headFailure says why a head takes no more writes.
+type headFailure struct {
+	err error
+	// unreadable is set if reads might hang or lie, too.
+	unreadable bool
+}
+
+// open opens the TSDB, replaying its write-ahead log. The TSDB repairs a
+// damaged log by dropping what follows the damage.
+func (h *head) open() error {
+	if err := h.makeSpace(); err != nil {
+		return &TenantError{Tenant: h.tenant, Kind: ErrNoSpace, Err: err}
+	}
+	// A TSDB that fails to open leaves a goroutine and a file open behind, so
+	// it is not asked as long as a block would make it fail.
+	if err := h.setBrokenAside(nil); err != nil {
+		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: err}
+	}
+	if err := h.settleLabels(); err != nil {
+		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: err}
+	}
+	err := h.openDB()
+	if err == nil && h.collected.counter(repairsCounter) > 0 {
+		h.metrics.repairs.Inc()
+		h.log.Warn("The write-ahead log was damaged, as after a crash, and has been repaired; what followed the damage is lost.")
+		if h.hasOutOfOrderLog() {
+			// Finding the damage, the TSDB stopped before it read the log of
+			// out-of-order samples.
+			if err = h.closeDB(); err == nil {
+				h.unregister()
+				err = h.openDB()
+			}
+		}
+	}
+	if err != nil {
+		h.unregister()
+		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
+	}
+	return nil
+}
+
+func (h *head) openDB() (err error) {
+	h.collected = &recorder{}
+	if h.opts.TSDBMetrics && h.opts.Registerer != nil {
+		h.collected.into = prometheus.WrapRegistererWith(prometheus.Labels{"tenant": h.tenant}, h.opts.Registerer)
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("opening panicked: %v", r)
+		}
+	}()
+	if err := h.prepareOutOfOrderLog(); err != nil {
+		return err
+	}
+	h.db, err = tsdb.Open(h.dir, h.log, h.collected, h.tsdbOptions(), nil)
+	if err != nil {
+		return err
+	}
+	// Passes of ours do what the TSDB would do on its own: a panic in its
+	// goroutine could not be fenced.
+	h.db.DisableCompactions()
+	if err := h.collected.err(); err != nil {
+		return errors.Join(err, h.db.Close())
+	}
+	return nil
+}
+
+func (h *head) tsdbOptions() *tsdb.Options {
+	o := tsdb.DefaultOptions()
+	o.MinBlockDuration = h.opts.BlockDuration.Milliseconds()
+	o.MaxBlockDuration = o.MinBlockDuration
+	o.RetentionDuration = 0 // deletableBlocks decides.
+	o.BlocksToDelete = h.blocksToDelete
+	o.BlockChunkQuerierFunc = h.blockChunkQuerier
+	o.NewCompactorFunc = h.newCutter
+	o.EnableOverlappingCompaction = false
+	// Never: see open.
+	o.BlockReloadInterval = math.MaxInt64
+	o.OutOfOrderTimeWindow = h.opts.OutOfOrderWindow.Milliseconds()
+	o.StripeSize = headStripes
+	// The default of 4 MiB is for one TSDB a process.
+	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize
+	// No queue: a chunk that cannot be written panics where it was written,
+	// which is inside our fence.
+	o.HeadChunksWriteQueueSize = 0
+	// As Prometheus: half the bytes for little CPU.
+	o.WALCompression = compression.Snappy
+	// Thanos cannot read the newer encodings.
+	o.FloatChunkEncoding = chunkenc.EncXOR
+	if h.opts.MaxExemplars > 0 {
+		o.EnableExemplarStorage = true
+		o.MaxExemplars = int64(min(firstExemplars, h.opts.MaxExemplars))
+	}
+	h.exemplarRoom.Store(o.MaxExemplars)
+	return o
+}
+
+func (h *head) newCutter(ctx context.Context, r prometheus.Registerer, log *slog.Logger, ranges []int64, pool chunkenc.Pool, opts *tsdb.Options) (tsdb.Compactor, error) {
+	metrics := tsdb.NewCompactorMetrics(r)
+	h.cutter = &blockCutter{
+		cut: func(n int) { h.metrics.blocksCut.Add(float64(n)) },
+		writer: func(segmentSize int64) (tsdb.Compactor, error) {
+			return tsdb.NewLeveledCompactorWithOptions(ctx, nil, log, ranges, pool, tsdb.LeveledCompactorOptions{
+				MaxBlockChunkSegmentSize: segmentSize,
+				PD:                       opts.PostingsDecoderFactory,
+				Metrics:                  metrics,
+			})
+		},
+	}
+	return h.cutter, nil
+}
+
+// failure returns nil while the head takes writes.
+func (h *head) failure() error {
+	if f := h.failed.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// readFailure returns nil while the head can be read.
+func (h *head) readFailure() error {
+	if f := h.failed.Load(); f != nil && f.unreadable {
+		return f.err
+	}
+	return nil
+}
+
+// fail marks the head as failed and returns the error for whoever met it.
+func (h *head) fail(doing string, cause error, unreadable bool) error {
+	f := &headFailure{
+		err:        &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("%s: %w", doing, cause)},
+		unreadable: unreadable,
+	}
+	for {
+		old := h.failed.Load()
+		if old != nil && (old.unreadable || !unreadable) {
+			return f.err
+		}
+		if h.failed.CompareAndSwap(old, f) {
+			h.onFail(f)
+			return f.err
+		}
+	}
+}
+
+// fence turns a panic of the TSDB into an error and a failed head. It must be
+// deferred. A panic in the middle of an append may have left a series locked,
+// which ends reading, too.
+func (h *head) fence(doing string, unreadable bool, err *error) {
+	if r := recover(); r != nil {
+		*err = h.fail(doing, h.panicked(doing, r), unreadable)
+	}
+}
+
+// readFence turns a panic of the TSDB over broken data into the error of the
+// read that met it. Broken chunks of the head itself, which an opening finds
+// and replaces from the write-ahead log, fail the head.
+func (h *head) readFence(doing string, err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	cause := h.panicked(doing, r)
+	var broken *chunks.CorruptionErr
+	if errors.As(cause, &broken) {
+		*err = h.fail(doing, cause, true)
+		return
+	}
+	*err = fmt.Errorf("tenant %q: %s in %s: %w", h.tenant, doing, h.dir, cause)
+}
+
+func (h *head) panicked(doing string, r any) error {
+	cause, ok := r.(error)
+	if !ok {
+		cause = fmt.Errorf("%v", r)
+	}
+	h.log.Error("The TSDB panicked.", "doing", doing, "panic", cause, "stack", string(debug.Stack()))
+	return cause
+}
+
+// drain turns newcomers away and waits for those inside to leave. After an
+// error, which is that of ctx, the head is as before.
+func (h *head) drain(ctx context.Context) error {
+	if err := h.writers.pause(ctx); err != nil {
+		return fmt.Errorf("tenant %q: waiting for appenders to be committed: %w", h.tenant, err)
+	}
+	if err := h.readers.pause(ctx); err != nil {
+		h.writers.resume()
+		return fmt.Errorf("tenant %q: waiting for queriers to be closed: %w", h.tenant, err)
+	}
+	return nil
+}
+
+// close closes a drained head.
+func (h *head) close() error {
+	h.writers.shutdown()
+	h.readers.shutdown()
+	defer h.unregister()
+	if h.failed.Load() == nil {
+		return h.closeDB()
+	}
+	// The panic that broke the head may have left locks held.
+	done := make(chan error, 1)
+	go func() { done <- h.closeDB() }()
+	timeout := time.NewTimer(brokenCloseTimeout)
+	defer timeout.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timeout.C:
+		return fmt.Errorf("tenant %q: the broken TSDB does not close; its memory is lost until the process ends", h.tenant)
+	}
+}
+
+func (h *head) closeDB() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("closing panicked: %v", r)
+		}
+		if err != nil {
+			err = fmt.Errorf("tenant %q: close %s: %w", h.tenant, h.dir, err)
+		}
+	}()
+	return h.db.Close()
+}
+
+func (h *head) unregister() { h.collected.unregisterAll() }
+
+// timeRange returns the time of the oldest data in ms, or false if there is
+// none.
+func (h *head) timeRange() (mint int64, ok bool) {
+	mint = math.MaxInt64
+	for _, b := range h.db.Blocks() {
+		mint = min(mint, b.MinTime())
+	}
+	if inMemory := h.db.Head(); inMemory.NumSeries() > 0 {
+		mint = min(mint, inMemory.MinTime())
+		if h.opts.OutOfOrderWindow > 0 {
+			mint = min(mint, inMemory.MinOOOTime())
+		}
+	}
+	return mint, mint != math.MaxInt64
+}
+
+// chunkQuerier returns the TSDB's querier; both bounds are inclusive. The
+// caller must be inside the readers' gate until it has been closed.
+func (h *head) chunkQuerier(mint, maxt int64) (q storage.ChunkQuerier, err error) {
+	defer h.readFence("open a querier", &err)
+	return h.db.ChunkQuerier(mint, maxt)
+}
+
+// addExemplars counts n more exemplars and grows the room for them before the
+// oldest are overwritten, up to the maximum.
+func (h *head) addExemplars(n int) {
+	count, room, most := h.exemplars.Add(int64(n)), h.exemplarRoom.Load(), int64(h.opts.MaxExemplars)
+	if count < room/2 || room >= most {
+		return
+	}
+	larger := min(most, max(4*room, 2*count))
+	if !h.exemplarRoom.CompareAndSwap(room, larger) {
+		return // Another appender grows it.
+	}
+	h.db.Head().ApplyConfig(&config.Config{StorageConfig: config.StorageConfig{
+		TSDBConfig:      &config.TSDBConfig{OutOfOrderTimeWindow: h.opts.OutOfOrderWindow.Milliseconds()},
+		ExemplarsConfig: &config.ExemplarsConfig{MaxExemplars: larger},
+	}}, nil)
+}

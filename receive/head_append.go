@@ -1,0 +1,132 @@
+package receive
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+// headAppender appends to a head, inside its writers' gate until it is
+// committed or rolled back.
+type headAppender struct {
+	head     *head
+	metadata *metadataStore
+	app      storage.AppenderV2
+
+	done      bool
+	exemplars int
+
+	// The metadata last seen: the samples of a series share theirs.
+	lastFamily   string
+	lastMetadata metadata.Metadata
+}
+
+var (
+	_ storage.AppenderV2 = (*headAppender)(nil)
+	_ storage.GetRef     = (*headAppender)(nil)
+)
+
+var errLostLog = errors.New("samples were not written")
+
+// appender opens an appender. The caller must have entered the writers' gate,
+// which the appender leaves when it is done.
+func (h *head) appender(ctx context.Context, store *metadataStore) (app storage.AppenderV2, err error) {
+	defer h.fence("open an appender", false, &err)
+	return &headAppender{head: h, metadata: store, app: h.db.AppenderV2(ctx)}, nil
+}
+
+// Append adds a sample. Besides the errors of package storage it returns a
+// *TenantError if the head has failed.
+func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
+	if a.done {
+		return 0, tsdb.ErrAppenderClosed
+	}
+	if err := a.head.failure(); err != nil {
+		return 0, err
+	}
+	defer a.head.fence("append", true, &err)
+	ref, err = a.app.Append(ref, ls, st, t, v, h, fh, opts)
+	if ref == 0 {
+		return 0, err
+	}
+	a.exemplars += len(opts.Exemplars)
+	if !opts.Metadata.IsEmpty() {
+		a.addMetadata(ls, opts)
+	}
+	return ref, err
+}
+
+func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
+	family := opts.MetricFamilyName
+	if family == "" {
+		family = ls.Get(model.MetricNameLabel)
+	}
+	if family == a.lastFamily && opts.Metadata == a.lastMetadata {
+		return
+	}
+	a.lastFamily, a.lastMetadata = a.metadata.set(family, opts.Metadata)
+}
+
+// GetRef returns the reference of a series the head holds, or zero.
+func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
+	if getter, ok := a.app.(storage.GetRef); ok && !a.done && a.head.failure() == nil {
+		return getter.GetRef(ls, hash)
+	}
+	return 0, labels.EmptyLabels()
+}
+
+// Commit makes the samples durable and visible: when it returns nil they are in
+// the write-ahead log, as far as the operating system is concerned. After an
+// error it is not known which are; appending the same again is safe.
+func (a *headAppender) Commit() (err error) {
+	if a.done {
+		return tsdb.ErrAppenderClosed
+	}
+	a.done = true
+	defer a.head.writers.leave()
+	if err := a.head.failure(); err != nil {
+		return err
+	}
+	defer a.head.fence("commit", true, &err)
+	if err := a.app.Commit(); err != nil {
+		// A write that failed in the middle leaves a torn record, and all that
+		// comes after it would be dropped by the next replay. So this log is
+		// not written to again; opening the tenant anew repairs it.
+		return a.head.fail("write to the write-ahead log", err, false)
+	}
+	if a.head.opts.OutOfOrderWindow > 0 && a.head.collected.counter(lostLogsCounter) > 0 {
+		// The TSDB says so to its log only, since the samples are in memory.
+		return a.head.fail("write to the log of out-of-order samples", errLostLog, false)
+	}
+	if err := a.head.failure(); err != nil {
+		// It failed meanwhile, and what replaces it may not see these samples.
+		return err
+	}
+	if a.exemplars > 0 {
+		a.head.addExemplars(a.exemplars)
+	}
+	return nil
+}
+
+// Rollback forgets the samples.
+func (a *headAppender) Rollback() (err error) {
+	if a.done {
+		return tsdb.ErrAppenderClosed
+	}
+	a.done = true
+	defer a.head.writers.leave()
+	if a.head.failure() != nil {
+		return nil // Nothing of it will ever be seen.
+	}
+	defer a.head.fence("roll back", true, &err)
+	if err := a.app.Rollback(); err != nil {
+		return a.head.fail("write to the write-ahead log", err, false)
+	}
+	return nil
+}

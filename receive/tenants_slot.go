@@ -1,0 +1,277 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// How long a tenant that could not be opened is left alone: not at all the
+// first time, then doubling from the first of these to the second.
+const (
+	firstReopenDelay = 5 * time.Second
+	mostReopenDelay  = 5 * time.Minute
+)
+
+// reopenDelay returns how long to wait after an opening that failed, the given
+// number of others having failed just before it.
+func reopenDelay(before int) time.Duration {
+	if before == 0 {
+		return 0
+	}
+	return min(firstReopenDelay<<min(before-1, 10), mostReopenDelay)
+}
+
+// slot is a tenant's place: it outlives the heads that come and go in it.
+type slot struct {
+	name     string
+	dir      string
+	external labels.Labels
+	metadata metadataStore
+	tenants  *Tenants
+
+	// work is held, by having put a value in, while the head is opened,
+	// closed, compacted or flushed.
+	work chan struct{}
+
+	mu       sync.Mutex // guards what follows
+	head     *head      // nil if there is none at the moment
+	err      error      // why there is no head; nil if none was needed yet
+	closed   bool
+	attempts int // to open that failed in a row
+	retryAt  time.Time
+}
+
+func newSlot(t *Tenants, name string) *slot {
+	s := &slot{
+		name:     name,
+		dir:      filepath.Join(t.dir, name),
+		external: labels.NewBuilder(t.opts.Labels).Set(t.opts.TenantLabel, name).Labels(),
+		tenants:  t,
+		work:     make(chan struct{}, 1),
+	}
+	s.metadata.budget = t.opts.MaxMetadataBytes
+	return s
+}
+
+// lock takes the right to work on the head; the caller must unlock.
+func (s *slot) lock(ctx context.Context) error {
+	select {
+	case s.work <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("tenant %q: waiting for other work on it: %w", s.name, context.Cause(ctx))
+	}
+}
+
+func (s *slot) unlock() { <-s.work }
+
+// state returns the head, or nil and the reason why there is none, which is nil
+// if it only has to be opened.
+func (s *slot) state() (*head, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	return s.head, s.err
+}
+
+// current returns the head, opening it if it never was.
+func (s *slot) current(ctx context.Context) (*head, error) {
+	if h, err := s.state(); h != nil || err != nil {
+		return h, err
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.unlock()
+	if h, err := s.state(); h != nil || err != nil {
+		return h, err
+	}
+	return s.open()
+}
+
+// open opens a head. The caller must have locked the slot.
+func (s *slot) open() (*head, error) {
+	t := s.tenants
+	h := &head{
+		tenant: s.name, dir: s.dir, external: s.external, opts: t.opts, metrics: t.metrics, space: t.space,
+		log:    t.tsdbLog.With("tenant", s.name),
+		onFail: func(f *headFailure) { t.failed(f.err) },
+	}
+	if err := h.open(); err != nil {
+		return nil, s.notOpened(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.head, s.err, s.attempts = h, nil, 0
+	return h, nil
+}
+
+// notOpened notes why there is no head, and returns it.
+func (s *slot) notOpened(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+	s.retryAt = time.Now().Add(reopenDelay(s.attempts))
+	s.attempts++
+	s.tenants.failed(err)
+	return err
+}
+
+// writer returns the head with its writers' gate entered.
+func (s *slot) writer(ctx context.Context) (*head, error) {
+	return s.enter(ctx, func(h *head) (*gate, error) { return &h.writers, h.failure() })
+}
+
+// reader returns the head with its readers' gate entered.
+func (s *slot) reader(ctx context.Context) (*head, error) {
+	return s.enter(ctx, func(h *head) (*gate, error) { return &h.readers, h.readFailure() })
+}
+
+func (s *slot) enter(ctx context.Context, use func(*head) (*gate, error)) (*head, error) {
+	for {
+		h, err := s.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		g, err := use(h)
+		if err != nil {
+			return nil, err
+		}
+		err = g.enter(ctx)
+		if err == nil {
+			return h, nil
+		}
+		if !errors.Is(err, errGateShut) {
+			return nil, fmt.Errorf("tenant %q: waiting for its head: %w", s.name, err)
+		}
+		// The head was closed just now; look what has come after it.
+	}
+}
+
+// pass is one round of upkeep: a healthy head is compacted, one that failed is
+// replaced, and one that could not be opened is tried again when its time has
+// come.
+func (s *slot) pass(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	h, err := s.state()
+	switch {
+	case errors.Is(err, ErrClosed):
+		return nil
+	case h == nil && err == nil:
+		return nil // Opened by whoever needs it.
+	case h == nil:
+		return s.retry()
+	case h.failure() != nil:
+		return s.replace(ctx, h)
+	}
+	return h.maintain(ctx)
+}
+
+func (s *slot) retry() error {
+	s.mu.Lock()
+	due := !time.Now().Before(s.retryAt)
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err := s.open()
+	if err == nil {
+		s.tenants.reopened(s.name)
+	}
+	return err
+}
+
+// replaceWait bounds the wait for those who still use a failed head.
+const replaceWait = 10 * time.Second
+
+// replace closes a failed head and opens another. Without the space to write, a
+// head that can at least be read is left in place.
+func (s *slot) replace(ctx context.Context, h *head) error {
+	if err := s.tenants.space.look(h.replaySize()); err != nil {
+		return &TenantError{Tenant: s.name, Kind: ErrNoSpace, Err: err}
+	}
+	waiting, cancel := context.WithTimeout(ctx, replaceWait)
+	defer cancel()
+	if err := s.closeHead(waiting, h, h.failure()); err != nil {
+		return err
+	}
+	_, err := s.open()
+	if err == nil {
+		s.tenants.reopened(s.name)
+	}
+	return err
+}
+
+// closeHead closes h and leaves the reason why the tenant has no head.
+// It returns an error if the head could not be closed for now.
+func (s *slot) closeHead(ctx context.Context, h *head, reason error) error {
+	inUse := h.drain(ctx)
+	if inUse != nil {
+		return inUse
+	}
+	s.mu.Lock()
+	s.head, s.err = nil, reason
+	s.mu.Unlock()
+	if err := h.close(); err != nil {
+		s.tenants.log.Warn("A failed tenant did not close cleanly.", "tenant", s.name, "err", err)
+		// What it left of its mapped chunks is as doubtful, and the logs hold
+		// all of it.
+		return os.RemoveAll(h.mappedChunks())
+	}
+	return nil
+}
+
+// flush cuts all that is in memory into blocks.
+func (s *slot) flush(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	h, err := s.state()
+	switch {
+	case h != nil:
+		return h.flush(ctx)
+	case errors.Is(err, ErrClosed):
+		return nil
+	}
+	return err
+}
+
+// close closes the slot for good, waiting for all who use the head.
+func (s *slot) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.work <- struct{}{}
+	defer s.unlock()
+	s.mu.Lock()
+	h := s.head
+	s.head = nil
+	s.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	ctx := context.Background()
+	if h.failure() != nil {
+		// Whoever is inside may be stuck there.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, brokenCloseTimeout)
+		defer cancel()
+	}
+	if err := h.drain(ctx); err != nil {
+		return err
+	}
+	return h.close()
+}

@@ -1,0 +1,160 @@
+package receive
+
+import (
+	"fmt"
+	"iter"
+	"net/http"
+)
+
+// Reason is what became of one sample, from a closed list. Its text form
+// stands in metrics and answers and does not change.
+type Reason uint8
+
+// The reasons. The table below them says what each means for the sender.
+const (
+	// ReasonStored: in the storage as of the commit. It includes samples that
+	// the storage recognised by itself as already there.
+	ReasonStored Reason = iota
+	// ReasonDuplicate: already there with the same value.
+	ReasonDuplicate
+
+	// ReasonOutOfOrder: older than the newest sample of its series, and the
+	// storage takes none out of order.
+	ReasonOutOfOrder
+	// ReasonTooOld: older than the storage's out-of-order window.
+	ReasonTooOld
+	// ReasonOutOfBounds: older than what the storage still holds open.
+	ReasonOutOfBounds
+	// ReasonTooFarInFuture: further ahead of the receiver's clock than allowed.
+	ReasonTooFarInFuture
+	// ReasonBadTimestamp: a time that the storage cannot calculate with.
+	ReasonBadTimestamp
+	// ReasonConflict: another value is there for the same time.
+	ReasonConflict
+
+	// ReasonNoMetricName: no label __name__, or an empty one.
+	ReasonNoMetricName
+	// ReasonEmptyLabelName: a label whose name is empty.
+	ReasonEmptyLabelName
+	// ReasonDuplicateLabel: the same label name twice.
+	ReasonDuplicateLabel
+	// ReasonLabelNotUTF8: a label name or value is not valid UTF-8.
+	ReasonLabelNotUTF8
+	// ReasonLabelsTooLong: the labels are more than 4,096 or longer than
+	// MaxLabelBytes together, or those of the request, written out, than
+	// MaxDecodedBytes.
+	ReasonLabelsTooLong
+	// ReasonBadSymbol: a reference outside of the symbols of the request, or
+	// an odd number of them.
+	ReasonBadSymbol
+	// ReasonNoSamples: a 2.0 series with neither samples nor histograms nor
+	// exemplars.
+	ReasonNoSamples
+
+	// ReasonBadHistogram: a histogram that contradicts itself.
+	ReasonBadHistogram
+	// ReasonHistogramsDisabled: the storage takes no native histograms.
+	ReasonHistogramsDisabled
+	// ReasonBadExemplar: an exemplar of a 2.0 request with invalid symbol
+	// references. Its sample is stored all the same.
+	ReasonBadExemplar
+	// ReasonRefused: the storage refused for a reason of its own that trying
+	// again does not change.
+	ReasonRefused
+
+	// ReasonFailed: the storage failed. Nothing of the transaction is stored.
+	ReasonFailed
+	// ReasonUnavailable: the storage takes no writes now. Nothing of the
+	// transaction is stored.
+	ReasonUnavailable
+
+	numReasons
+)
+
+// Class is what a Reason means for the sender.
+type Class uint8
+
+// The classes.
+const (
+	// Accepted: the value is in the storage.
+	Accepted Class = iota
+	// Final: sending it again cannot help. Never answered by a 5xx alone.
+	Final
+	// Retryable: sending it again may help. Never answered by a 4xx that
+	// makes senders give up.
+	Retryable
+)
+
+// String returns the class in lower case.
+func (c Class) String() string {
+	switch c {
+	case Accepted:
+		return "accepted"
+	case Final:
+		return "final"
+	case Retryable:
+		return "retryable"
+	}
+	return fmt.Sprintf("class(%d)", uint8(c))
+}
+
+type verdictRow struct {
+	name   string
+	class  Class
+	status int
+}
+
+// verdictTable is the one place that decides. A request is answered with the
+// highest status of its samples, which lets 5xx win over 400 and 400 over 204.
+var verdictTable = [numReasons]verdictRow{
+	ReasonStored:    {"stored", Accepted, http.StatusNoContent},
+	ReasonDuplicate: {"duplicate", Accepted, http.StatusNoContent},
+
+	ReasonOutOfOrder:     {"out_of_order", Final, http.StatusBadRequest},
+	ReasonTooOld:         {"too_old", Final, http.StatusBadRequest},
+	ReasonOutOfBounds:    {"out_of_bounds", Final, http.StatusBadRequest},
+	ReasonTooFarInFuture: {"too_far_in_future", Final, http.StatusBadRequest},
+	ReasonBadTimestamp:   {"timestamp_out_of_range", Final, http.StatusBadRequest},
+	ReasonConflict:       {"conflicting_value", Final, http.StatusBadRequest},
+
+	ReasonNoMetricName:   {"missing_metric_name", Final, http.StatusBadRequest},
+	ReasonEmptyLabelName: {"empty_label_name", Final, http.StatusBadRequest},
+	ReasonDuplicateLabel: {"duplicate_label_name", Final, http.StatusBadRequest},
+	ReasonLabelNotUTF8:   {"label_not_utf8", Final, http.StatusBadRequest},
+	ReasonLabelsTooLong:  {"labels_too_long", Final, http.StatusBadRequest},
+	ReasonBadSymbol:      {"invalid_symbol_reference", Final, http.StatusBadRequest},
+	ReasonNoSamples:      {"no_samples", Final, http.StatusBadRequest},
+
+	ReasonBadHistogram:       {"invalid_histogram", Final, http.StatusBadRequest},
+	ReasonHistogramsDisabled: {"histograms_disabled", Final, http.StatusBadRequest},
+	ReasonBadExemplar:        {"invalid_exemplar", Final, http.StatusBadRequest},
+	ReasonRefused:            {"refused_by_storage", Final, http.StatusBadRequest},
+
+	ReasonFailed:      {"storage_failed", Retryable, http.StatusInternalServerError},
+	ReasonUnavailable: {"storage_unavailable", Retryable, http.StatusServiceUnavailable},
+}
+
+// Reasons yields every reason there is.
+func Reasons() iter.Seq[Reason] {
+	return func(yield func(Reason) bool) {
+		for r := range numReasons {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// String returns the reason as it stands in metrics and answers.
+func (r Reason) String() string {
+	if r >= numReasons {
+		return fmt.Sprintf("reason(%d)", uint8(r))
+	}
+	return verdictTable[r].name
+}
+
+// Class returns what r means for the sender.
+func (r Reason) Class() Class { return verdictTable[r].class }
+
+// Status returns the HTTP status that a request with only r is answered with.
+func (r Reason) Status() int { return verdictTable[r].status }
