@@ -1,0 +1,181 @@
+package dedup
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+)
+
+// histograms are the kinds there are; n grows with what was observed.
+var histograms = map[string]func(n int64) point{
+	"integer":     func(n int64) point { return point{h: tsdbutil.GenerateTestHistogram(n)} },
+	"float":       func(n int64) point { return point{fh: tsdbutil.GenerateTestFloatHistogram(n)} },
+	"gauge":       func(n int64) point { return point{h: tsdbutil.GenerateTestGaugeHistogram(n)} },
+	"float gauge": func(n int64) point { return point{fh: tsdbutil.GenerateTestGaugeFloatHistogram(n)} },
+	"custom":      func(n int64) point { return point{h: tsdbutil.GenerateTestCustomBucketsHistogram(n)} },
+	"float custom": func(n int64) point {
+		return point{fh: tsdbutil.GenerateTestCustomBucketsFloatHistogram(n)}
+	},
+}
+
+// count returns how much was observed, and the hint.
+func (p point) count() (float64, histogram.CounterResetHint) {
+	if p.h != nil {
+		return float64(p.h.Count), p.h.CounterResetHint
+	}
+	return p.fh.Count, p.fh.CounterResetHint
+}
+
+// observed makes points of histograms: one each 15 s from start, without those
+// from lost to until, and with a reset before the sample numbered reset.
+func observed(kind func(int64) point, start int64, n, lost, until, reset int) []point {
+	var list []point
+	for i := range n {
+		if i >= lost && i < until {
+			continue
+		}
+		seen := int64(i)
+		if i >= reset {
+			seen -= int64(reset)
+		}
+		p := kind(seen + 1)
+		p.t = start + int64(i)*15_000
+		list = append(list, p)
+	}
+	return list
+}
+
+func TestMergeHistograms(t *testing.T) {
+	for name, kind := range histograms {
+		t.Run(name, func(t *testing.T) {
+			a := observed(kind, 0, 300, 50, 60, 200)
+			b := observed(kind, 8_000, 300, 150, 160, 200)
+			got := merged(t, a, b)
+			sources := map[int64]point{}
+			for _, p := range append(a, b...) {
+				sources[p.t] = p
+			}
+			switches, falls := 0, 0
+			for i, p := range got {
+				source := sources[p.t]
+				if !samePoint(source, p) {
+					t.Fatalf("got %v, replica has %v", p, source)
+				}
+				if i == 0 {
+					continue
+				}
+				if gap := p.t - got[i-1].t; gap > 22_500 {
+					t.Errorf("hole of %d ms before %d", gap, p.t)
+				}
+				now, hint := p.count()
+				before, _ := got[i-1].count()
+				if now < before {
+					falls++
+					if hint == histogram.NotCounterReset {
+						t.Errorf("the fall at %d claims to be none", p.t)
+					}
+				} else if hint == histogram.CounterReset {
+					t.Errorf("a reset is claimed at %d", p.t)
+				}
+				if p.t%15_000 != got[i-1].t%15_000 {
+					switches++
+				}
+			}
+			if switches < 2 || falls != 1 {
+				t.Errorf("%d switches, %d resets", switches, falls)
+			}
+		})
+	}
+}
+
+// samePoint compares without counter reset hints and empty buckets.
+func samePoint(a, b point) bool {
+	switch {
+	case a.h != nil && b.h != nil:
+		return a.h.Copy().Compact(0).Equals(b.h.Copy().Compact(0))
+	case a.fh != nil && b.fh != nil:
+		return a.fh.Copy().Compact(0).Equals(b.fh.Copy().Compact(0))
+	}
+	return a.same(b)
+}
+
+func TestMergeHistogramThatLags(t *testing.T) {
+	a := observed(histograms["integer"], 0, 60, 30, 60, 99)
+	b := observed(histograms["integer"], 8_000+30_000, 60, 99, 99, 99) // its clock is 30 s ahead
+	got := merged(t, a, b)
+	for i := range got[1:] {
+		now, _ := got[i+1].count()
+		before, _ := got[i].count()
+		if now < before {
+			t.Errorf("count falls from %v to %v", got[i], got[i+1])
+		}
+	}
+	if last := got[len(got)-1].t; last < b[len(b)-1].t {
+		t.Errorf("ends at %d", last)
+	}
+}
+
+func TestMergeStaleHistograms(t *testing.T) {
+	ended := point{t: 150_000, h: &histogram.Histogram{Sum: stale}}
+	a := append(observed(histograms["integer"], 0, 10, 99, 99, 99), ended)
+	b := observed(histograms["integer"], 8_000, 20, 99, 99, 99)
+	got := merged(t, a, b)
+	for _, p := range got {
+		if value.IsStaleNaN(p.h.Sum) {
+			t.Errorf("stale marker at %d though a replica goes on", p.t)
+		}
+	}
+	noHoles(t, got, 22_500)
+	alone := merged(t, a, b[:3])
+	if last := alone[len(alone)-1]; !value.IsStaleNaN(last.h.Sum) {
+		t.Errorf("ends with %v instead of a stale marker", last)
+	}
+}
+
+func TestMergeFloatsThatBecomeHistograms(t *testing.T) {
+	kind := histograms["integer"]
+	mixed := func(start int64, turn, lost, until int) []point {
+		list := observed(kind, start, 100, lost, until, 999)
+		for i := range list {
+			if n := int(list[i].t-start) / 15_000; n < turn {
+				list[i].h, list[i].v = nil, float64(n)
+			}
+		}
+		return list
+	}
+	a, b := mixed(0, 50, 45, 55), mixed(8_000, 50, 70, 80)
+	got := merged(t, a, b)
+	for i, p := range got[1:] {
+		if p.t-got[i].t > 22_500 {
+			t.Errorf("hole from %d to %d", got[i].t, p.t)
+		}
+	}
+	if fmt.Sprint(got[0]) != fmt.Sprint(a[0]) || got[len(got)-1].h == nil {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A chunk that is taken over whole although its replica was not followed before
+// must not tell of its own predecessor.
+func TestMergeForgetsHintsOfChunksAfterASwitch(t *testing.T) {
+	kind := histograms["integer"]
+	b := observed(kind, 8_000, 240, 999, 999, 120) // reset exactly where a chunk begins
+	first := encode(t, b[:120], 120)
+	full := encode(t, b, 500) // the reset cuts the chunk and marks it
+	if len(full) != 2 {
+		t.Fatalf("%d chunks", len(full))
+	}
+	a := observed(kind, 0, 119, 999, 999, 999)
+	got, err := readPoints(Merge(replica(t, a), seriesOf(testLabels, first[0], full[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range got[1:] {
+		if _, hint := p.count(); p.t%15_000 != got[i].t%15_000 && hint != histogram.UnknownCounterReset {
+			t.Errorf("at the switch at %d the hint is %v", p.t, hint)
+		}
+	}
+}

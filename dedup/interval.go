@@ -1,0 +1,73 @@
+package dedup
+
+import "math"
+
+// interval estimates the time between a lane's samples as the lower median of
+// the last deltas. A mean would be bent by each gap and a minimum by each pair
+// of close samples; the median ignores both as long as they are the minority.
+type interval struct {
+	ring [8]int64 // ms
+	n    uint     // deltas seen
+	d    int64    // ms, 0 while unknown
+}
+
+// observe adds the delta between two successive samples and reports whether the
+// estimate changed. Deltas close to it cannot move it enough to matter, so
+// regular data costs a compare.
+func (iv *interval) observe(delta int64) bool {
+	if delta <= 0 {
+		return false
+	}
+	iv.keep(delta)
+	if iv.n > uint(len(iv.ring)) {
+		if off := delta - iv.d; off <= iv.d/8 && -off <= iv.d/8 {
+			return false
+		}
+	}
+	old := iv.d
+	iv.d = iv.median()
+	return iv.d != old
+}
+
+// keep adds a delta that is known to leave the estimate as it is.
+func (iv *interval) keep(delta int64) {
+	iv.ring[iv.n%uint(len(iv.ring))] = delta
+	iv.n++
+}
+
+func (iv *interval) median() int64 {
+	var sorted [len(iv.ring)]int64
+	n := min(int(iv.n), len(iv.ring))
+	for i, delta := range iv.ring[:n] {
+		j := i
+		for ; j > 0 && sorted[j-1] > delta; j-- {
+			sorted[j] = sorted[j-1]
+		}
+		sorted[j] = delta
+	}
+	return sorted[(n-1)/2]
+}
+
+// later returns t + num/den·d without overflow.
+func later(t, d, num, den int64) int64 {
+	if d > math.MaxInt64/num {
+		return math.MaxInt64
+	}
+	d = d * num / den
+	if t > math.MaxInt64-d {
+		return math.MaxInt64
+	}
+	return t + d
+}
+
+// earlier returns t - num/den·d without overflow.
+func earlier(t, d, num, den int64) int64 {
+	if d > math.MaxInt64/num {
+		return math.MinInt64
+	}
+	d = d * num / den
+	if t < math.MinInt64+d {
+		return math.MinInt64
+	}
+	return t - d
+}

@@ -1,0 +1,282 @@
+package dedup
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+// Merge makes one series of replicas of it, as Queryable does when it reads:
+// it is the merge function for compaction. All series must have the labels of
+// the first; the labels of the result are those. The chunks of the result do
+// not overlap and are ordered; those taken over whole are the replicas' own.
+//
+// The order of the series decides which is followed first. A caller that wants
+// the result of a read gives them in the order that the source of the read has;
+// storage.NewMergeChunkSeriesSet gives them in any.
+//
+// Merge reads nothing; each Iterator of the result reads each series once.
+// Iterators may be used side by side where those of the series may be. It
+// returns nil for no series and the series itself for one.
+func Merge(series ...storage.ChunkSeries) storage.ChunkSeries {
+	switch len(series) {
+	case 0:
+		return nil
+	case 1:
+		return series[0]
+	}
+	return &mergedSeries{replicas: series}
+}
+
+var _ storage.VerticalChunkSeriesMergeFunc = Merge
+
+// mergedSeries is a group of replicas with equal labels.
+type mergedSeries struct {
+	replicas []storage.ChunkSeries
+}
+
+func (s *mergedSeries) Labels() labels.Labels { return s.replicas[0].Labels() }
+
+func (s *mergedSeries) Iterator(it chunks.Iterator) chunks.Iterator {
+	m, ok := it.(*merger)
+	if !ok {
+		m = &merger{}
+	}
+	m.reset(s.Labels(), s.replicas)
+	return m
+}
+
+// merger iterates over the chunks of merged replicas. merge.go is its main
+// loop, merge_source.go brings chunks into lanes, merge_lane.go walks a lane,
+// merge_follow.go decides which lane to follow, merge_rush.go is the short cut
+// while nothing happens, and merge_encode.go writes.
+type merger struct {
+	labels  labels.Labels
+	sources []source
+	lanes   []*lane // in the order of sources
+	spare   []*lane
+	horizon int64 // all chunks that begin by then are in lanes
+
+	lane     *lane  // the one that is followed
+	followed int    // lanes that have been followed so far
+	away     bool   // whether there may be a lane to come back to
+	began    bool   // whether anything was emitted
+	lastT    int64  // of the last emitted sample
+	last     sample // the last emitted one that is no stale marker, if known
+	ended    bool   // whether the last emitted one was a stale marker
+	drop     drop   // the last fall of the emitted values, as far as known
+	d        int64  // ms, cached interval; 0 when it must be found anew
+
+	// Changes from one sample to the next within replicas, which tell counters
+	// from gauges.
+	rises, falls int
+
+	enc     encoder
+	empty   chunks.Meta // one without samples, given out if there is nothing else
+	reader  sampleReader
+	scratch chunkenc.Iterator
+	opened  int // chunks decoded
+	cur     chunks.Meta
+	done    bool
+	err     error
+}
+
+func (m *merger) reset(lset labels.Labels, series []storage.ChunkSeries) {
+	for _, l := range m.lanes {
+		l.reinit(m, 0)
+		m.spare = append(m.spare, l)
+	}
+	clear(m.lanes)
+	m.enc.reset()
+	*m = merger{
+		labels: lset, sources: m.sources, lanes: m.lanes[:0], spare: m.spare,
+		horizon: never, lastT: never, drop: noDrop(),
+		enc: m.enc, reader: m.reader, scratch: m.scratch,
+	}
+	if counterName(lset.Get(model.MetricNameLabel)) {
+		m.rises = namedCounter
+	}
+	m.openSources(series)
+}
+
+// Next moves to the next chunk.
+func (m *merger) Next() bool {
+	for {
+		if meta, ok := m.enc.pop(); ok {
+			m.cur = meta
+			return true
+		}
+		if m.done || m.err != nil {
+			m.cur = chunks.Meta{}
+			return false
+		}
+		m.step()
+		if m.done && m.err == nil {
+			m.finish()
+		}
+	}
+}
+
+// finish writes what is left. A series without any chunk is more than readers
+// expect of a series that is there, so one without samples is given out rather
+// than none.
+func (m *merger) finish() {
+	m.fail(m.enc.finish())
+	if !m.began && m.empty.Chunk != nil {
+		m.fail(m.enc.pass(m.empty))
+	}
+}
+
+// At returns the chunk Next moved to. It stays valid as the sources' chunks do.
+func (m *merger) At() chunks.Meta { return m.cur }
+
+// Err returns what ended the iteration early. It names the series.
+func (m *merger) Err() error { return m.err }
+
+// fail keeps the first error.
+func (m *merger) fail(err error) {
+	if m.err == nil && err != nil {
+		m.err = fmt.Errorf("deduplicate series %s: %w", m.labels, err)
+	}
+}
+
+// step emits a sample or a whole chunk, or finds out a bit more about what is
+// to be emitted next, or that nothing is left.
+func (m *merger) step() {
+	if m.lane == nil {
+		m.begin()
+		return
+	}
+	l := m.lane
+	if m.began {
+		l.drain(m.lastT) // nothing, unless a source's chunk times lie
+	}
+	if !l.open {
+		m.need(m.after(2, 1))
+		if m.passable(l) {
+			m.pass(l)
+			return
+		}
+	}
+	if m.rush(l) {
+		return
+	}
+	if l.ready() && !l.cur.stale && (!m.began || l.cur.t > m.lastT && !m.late(m.lastT, l.cur.t)) {
+		if !m.comeBack() {
+			m.emit(l)
+		}
+		return
+	}
+	if m.err == nil {
+		m.leave()
+	}
+}
+
+// begin chooses the lane to start with: the first in order that begins no more
+// than an interval later than the earliest.
+func (m *merger) begin() {
+	t, ok := m.nextStart()
+	if !ok {
+		m.done = true
+		return
+	}
+	m.need(t)
+	for next, ok := m.nextStart(); ok && m.interval() == 0; next, ok = m.nextStart() {
+		m.need(next)
+	}
+	m.need(later(t, m.interval(), 1, 1))
+	for _, l := range m.lanes {
+		if start, ok := l.start(); ok && start <= later(t, m.interval(), 1, 1) {
+			m.follow(l)
+			return
+		}
+	}
+}
+
+// interval returns the shortest interval of the lanes that have data left:
+// what the better replica scrapes at decides what a gap is. It is 0 as long as
+// none is known.
+func (m *merger) interval() int64 {
+	if m.d == 0 {
+		for _, l := range m.lanes {
+			if l.iv.d > 0 && (m.d == 0 || l.iv.d < m.d) && (l == m.lane || l.open || len(l.queue) > 0) {
+				m.d = l.iv.d
+			}
+		}
+	}
+	return m.d
+}
+
+// after returns the time num/den intervals after the last emitted sample.
+func (m *merger) after(num, den int64) int64 {
+	if !m.began {
+		return never
+	}
+	return later(m.lastT, m.interval(), num, den)
+}
+
+// late reports whether a sample at to comes so long after one at from that one
+// between them is missing.
+func (m *merger) late(from, to int64) bool {
+	d := m.interval()
+	return d > 0 && to > later(from, d, 3, 2)
+}
+
+// passable reports whether the next chunk of l, which is followed, has its
+// range to itself, so that it can be taken over undecoded.
+func (m *merger) passable(l *lane) bool {
+	if len(l.queue) == 0 {
+		return false
+	}
+	meta := l.queue[0]
+	if m.began && meta.MinTime <= m.lastT || meta.MaxTime == math.MaxInt64 {
+		return false
+	}
+	m.need(meta.MaxTime)
+	for _, o := range m.lanes {
+		if o == l {
+			continue
+		}
+		if m.began {
+			o.drain(m.lastT)
+			o.prune(m.lastT)
+		}
+		if start, ok := o.start(); ok && start <= meta.MaxTime {
+			return false
+		}
+	}
+	return !m.began || l.adjacent || !assertsReset(meta.Chunk)
+}
+
+// pass emits the next chunk of l undecoded.
+func (m *merger) pass(l *lane) {
+	meta := l.pop()
+	l.leap(meta)
+	l.adjacent = true
+	m.fail(m.enc.pass(meta))
+	m.began, m.lastT, m.last, m.ended = true, meta.MaxTime, sample{}, false
+	m.d = 0
+}
+
+// emit gives out the next sample of l, and follows l from here on.
+func (m *merger) emit(l *lane) {
+	if l != m.lane {
+		m.follow(l)
+	}
+	s := l.cur
+	if fell(m.last, s) {
+		m.drop = dropBetween(m.last, s)
+	}
+	m.fail(m.enc.take(l, !m.began))
+	m.began, m.lastT, m.ended = true, s.t, s.stale
+	if !s.stale {
+		m.last = s
+	}
+	l.adjacent = true
+	l.advance()
+}

@@ -1,0 +1,233 @@
+package dedup
+
+import (
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+// maxChunkSamples is where Prometheus' own heads and compactions cut chunks,
+// and what readers size their buffers for.
+const maxChunkSamples = 120
+
+// encoder turns the chosen samples into chunks. As long as they are the samples
+// of one source chunk from its first on, it writes nothing and only counts; if
+// they go on to the chunk's last, the source chunk itself is the output.
+type encoder struct {
+	out  []chunks.Meta // finished, in order of time
+	next int           // index in out of the next one to hand out
+
+	src   *lane // whose chunk is being followed verbatim, nil if none
+	seq   uint64
+	meta  chunks.Meta
+	taken int // samples of meta taken so far
+
+	chunk  chunkenc.Chunk // being written, nil if none
+	app    chunkenc.Appender
+	typ    chunkenc.ValueType
+	n      int
+	mint   int64
+	maxt   int64
+	replay chunkenc.Iterator
+}
+
+func (e *encoder) reset() {
+	clear(e.out)
+	*e = encoder{out: e.out[:0], replay: e.replay}
+}
+
+// pop hands out the next finished chunk.
+func (e *encoder) pop() (chunks.Meta, bool) {
+	if e.next >= len(e.out) {
+		e.out, e.next = e.out[:0], 0
+		return chunks.Meta{}, false
+	}
+	meta := e.out[e.next]
+	e.out[e.next] = chunks.Meta{}
+	e.next++
+	return meta, true
+}
+
+// follows reports whether the current sample of l is the next of the chunk that
+// is being taken over.
+func (e *encoder) follows(l *lane) bool {
+	return e.src == l && e.seq == l.seq && e.taken == l.idx
+}
+
+// take adds the current sample of l.
+func (e *encoder) take(l *lane, first bool) error {
+	if e.follows(l) {
+		e.taken++
+		return nil
+	}
+	if err := e.breakOff(); err != nil {
+		return err
+	}
+	if l.idx == 0 && (first || l.adjacent || !assertsReset(l.chunk.Chunk)) {
+		e.src, e.seq, e.meta, e.taken = l, l.seq, l.chunk, 1
+		return nil
+	}
+	return e.append(l.it, l.cur.typ, !l.adjacent)
+}
+
+// chunkDone is told that l has read its chunk to the end.
+func (e *encoder) chunkDone(l *lane) {
+	if !e.follows(l) {
+		return
+	}
+	e.flush()
+	e.out = append(e.out, e.meta)
+	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
+}
+
+// pass adds a whole chunk undecoded.
+func (e *encoder) pass(meta chunks.Meta) error {
+	if err := e.breakOff(); err != nil {
+		return err
+	}
+	e.flush()
+	e.out = append(e.out, meta)
+	return nil
+}
+
+// finish completes the last chunk.
+func (e *encoder) finish() error {
+	err := e.breakOff()
+	e.flush()
+	return err
+}
+
+// breakOff writes the samples taken so far of a chunk that is not taken whole.
+func (e *encoder) breakOff() error {
+	if e.src == nil {
+		return nil
+	}
+	meta, taken := e.meta, e.taken
+	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
+	e.replay = meta.Chunk.Iterator(e.replay)
+	for range taken {
+		typ := e.replay.Next()
+		if typ == chunkenc.ValNone {
+			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, e.replay.Err())
+		}
+		if err := e.append(e.replay, typ, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// append writes the sample at it. One that does not follow its predecessor in
+// its own replica says nothing about counter resets; readers then compare.
+func (e *encoder) append(it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
+	st := it.AtST()
+	if err := e.cut(typ, st); err != nil {
+		return err
+	}
+	var (
+		t       int64
+		v       float64
+		h       *histogram.Histogram
+		fh      *histogram.FloatHistogram
+		fresh   chunkenc.Chunk
+		recoded bool
+		err     error
+	)
+	switch typ {
+	case chunkenc.ValFloat:
+		t, v = it.At()
+		e.app.Append(st, t, v)
+	case chunkenc.ValHistogram:
+		// The appender may keep parts of the histogram: no buffer here.
+		t, h = it.AtHistogram(nil)
+		h.CounterResetHint = hintAfter(h.CounterResetHint, jumped)
+		fresh, recoded, e.app, err = e.app.AppendHistogram(nil, st, t, h, false)
+	case chunkenc.ValFloatHistogram:
+		t, fh = it.AtFloatHistogram(nil)
+		fh.CounterResetHint = hintAfter(fh.CounterResetHint, jumped)
+		fresh, recoded, e.app, err = e.app.AppendFloatHistogram(nil, st, t, fh, false)
+	}
+	if err != nil {
+		return fmt.Errorf("encode sample at %d: %w", t, err)
+	}
+	if fresh != nil {
+		if !recoded {
+			e.push()
+		}
+		e.chunk = fresh
+	}
+	if e.n == 0 {
+		e.mint = t
+	}
+	e.maxt = t
+	e.n++
+	return nil
+}
+
+// cut makes sure that the chunk being written takes a sample of the type.
+func (e *encoder) cut(typ chunkenc.ValueType, st int64) error {
+	want := typ.ChunkEncoding(st != 0, st != 0)
+	if e.chunk != nil && e.typ == typ && e.n < maxChunkSamples {
+		have := e.chunk.Encoding()
+		if have == want || chunkenc.CompatibleValues(have, want) && want == chunkenc.EncXOR {
+			return nil
+		}
+	}
+	e.flush()
+	chunk, err := chunkenc.NewEmptyChunk(want)
+	if err != nil {
+		return fmt.Errorf("new chunk for a %s: %w", typ, err)
+	}
+	e.app, err = chunk.Appender()
+	if err != nil {
+		return fmt.Errorf("new chunk for a %s: %w", typ, err)
+	}
+	e.chunk, e.typ = chunk, typ
+	return nil
+}
+
+// flush finishes the chunk being written.
+func (e *encoder) flush() {
+	e.push()
+	e.chunk, e.app, e.typ = nil, nil, chunkenc.ValNone
+}
+
+func (e *encoder) push() {
+	if e.n > 0 {
+		e.out = append(e.out, chunks.Meta{Chunk: e.chunk, MinTime: e.mint, MaxTime: e.maxt})
+	}
+	e.n = 0
+}
+
+func hintAfter(hint histogram.CounterResetHint, jumped bool) histogram.CounterResetHint {
+	if jumped && hint != histogram.GaugeType {
+		return histogram.UnknownCounterReset
+	}
+	return hint
+}
+
+// assertsReset reports whether the chunk says of its first sample whether the
+// counter was reset before it, which is only true after its own predecessor.
+func assertsReset(chunk chunkenc.Chunk) bool {
+	switch chunk.Encoding() {
+	case chunkenc.EncHistogram, chunkenc.EncFloatHistogram, chunkenc.EncHistogramST, chunkenc.EncFloatHistogramST:
+	default:
+		return false
+	}
+	it := chunk.Iterator(nil)
+	switch it.Next() {
+	case chunkenc.ValHistogram:
+		_, h := it.AtHistogram(nil)
+		return asserts(h.CounterResetHint)
+	case chunkenc.ValFloatHistogram:
+		_, fh := it.AtFloatHistogram(nil)
+		return asserts(fh.CounterResetHint)
+	}
+	return false
+}
+
+func asserts(hint histogram.CounterResetHint) bool {
+	return hint == histogram.CounterReset || hint == histogram.NotCounterReset
+}

@@ -1,0 +1,338 @@
+package dedup
+
+import (
+	"math"
+	"strings"
+)
+
+// How switches are made, in multiples of the interval where a time is meant.
+// A gap is more than 3/2 intervals: a scrape that jitters by a quarter of its
+// interval either way is not one yet, a missed scrape is one.
+const (
+	// firstProof is how many samples in a row a replica that was left must have
+	// without a gap to be followed again. It doubles each further time the
+	// replica is left, so that a flapping one is not returned to all the time,
+	// and one that needs more than maxProof only when another has a gap.
+	firstProof = 4
+	maxProof   = 64
+
+	// patience is how long, in intervals, a replica whose counter lags behind
+	// what was emitted may be held back. Replicas of one target lag by less than
+	// an interval plus the difference of their clocks. It is also the most that
+	// a gauge which looks like a counter can lose at a switch.
+	patience = 3
+
+	// enoughChanges is how many rises and falls tell a counter from a gauge.
+	enoughChanges = 16
+
+	// namedCounter is how many rises a name that ends as counters' names do is
+	// worth as evidence.
+	namedCounter = enoughChanges
+)
+
+// counterName reports whether counters are named like that.
+func counterName(name string) bool {
+	for _, suffix := range []string{"_total", "_bucket", "_count", "_sum"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// follow makes l the followed lane.
+func (m *merger) follow(l *lane) {
+	if old := m.lane; old != nil {
+		old.adjacent = false
+		old.run = 0
+		if l.order < 0 || l.order > old.order {
+			old.proof = min(max(firstProof, 2*old.proof), 2*maxProof)
+		}
+	}
+	if l.order < 0 {
+		l.order = m.followed
+		m.followed++
+	}
+	m.lane = l
+	m.away = l.order > 0
+	m.d = 0
+}
+
+// comeBack returns to a lane that was followed before the present one, once it
+// has proved itself, and reports whether it did.
+func (m *merger) comeBack() bool {
+	if !m.away || m.interval() == 0 {
+		return false
+	}
+	m.need(m.after(3, 2))
+	away := false
+	for _, l := range m.lanes {
+		if l.order < 0 || l.order >= m.lane.order || l.proof > maxProof {
+			continue
+		}
+		l.sync(m.lastT)
+		if l.run >= l.proof && l.seek(m.after(1, 2), m.after(3, 2)) {
+			m.emit(l)
+			return true
+		}
+		away = away || l.open
+	}
+	m.away = away
+	return false
+}
+
+// leave is called when the followed lane has a gap, a stale marker or nothing
+// more. It finds another lane to fill in, or lets the gap be.
+func (m *merger) leave() {
+	l := m.lane
+	if t, ok := m.nextStart(); ok && m.interval() == 0 {
+		m.need(t) // nothing to judge by yet
+		return
+	}
+	if l.open {
+		m.need(m.fillUntil())
+	} else {
+		m.need(m.after(2, 1))
+	}
+	if m.err != nil || !l.open && len(l.queue) > 0 {
+		return // the lane goes on after all
+	}
+	m.acquaint()
+	best := m.candidate(m.fillFrom(), m.fillUntil())
+	switch {
+	case best != nil && l.open:
+		m.emit(best)
+	case best != nil:
+		m.takeOver(best)
+	case !l.open:
+		m.lookFurther()
+	case l.cur.stale && (m.ended || m.alive(l.cur.t)):
+		l.skip()
+	default:
+		m.emit(l)
+	}
+}
+
+// fillFrom is the earliest time at which another replica may fill in: half an
+// interval after the last sample, so that the difference between the clocks and
+// latencies of two replicas stays small against the time between two samples.
+func (m *merger) fillFrom() int64 {
+	switch {
+	case !m.began:
+		return never
+	case m.interval() == 0:
+		return later(m.lastT, 1, 1, 1)
+	}
+	return m.after(1, 2)
+}
+
+// fillUntil is the latest time at which another replica may fill in: half an
+// interval before the next sample of the followed lane, or 3/2 after it if it
+// is a stale marker, because that may not end the series. If the lane has
+// nothing more, as far as known, there is no limit.
+func (m *merger) fillUntil() int64 {
+	l, d := m.lane, m.interval()
+	switch {
+	case !l.open:
+		return math.MaxInt64
+	case l.cur.stale:
+		return later(l.cur.t, d, 3, 2)
+	}
+	return earlier(l.cur.t, d, 1, 2)
+}
+
+// acquaint moves the other lanes to what may come next and, as long as nothing
+// but the averages of chunks says what a gap is, learns their true intervals.
+func (m *merger) acquaint() {
+	for _, l := range m.lanes {
+		if l == m.lane {
+			continue
+		}
+		if m.began {
+			l.sync(m.lastT)
+		}
+		if l.ready() && l.iv.n <= 1 && m.lane.iv.n <= 1 {
+			l.readAhead()
+		}
+	}
+}
+
+// takeOver moves to another lane when the followed one has nothing more, unless
+// its next sample may merely not have arrived yet: at the most recent edge no
+// replica is far enough ahead to tell, and mixing the last sample of one with a
+// newer one of another on every read would bend irate.
+func (m *merger) takeOver(best *lane) {
+	due := m.after(3, 2)
+	if m.need(max(due, later(best.cur.t, m.interval(), 1, 1))) {
+		return // look again with what came
+	}
+	if m.began && m.interval() > 0 && best.cur.t < due && !m.reached(due) {
+		m.done = true
+		return
+	}
+	m.emit(best)
+}
+
+// lookFurther brings in the next chunks of any replica, or ends the series.
+func (m *merger) lookFurther() {
+	t, ok := m.nextStart()
+	if !ok {
+		m.done = true
+		return
+	}
+	m.need(t)
+}
+
+// candidate returns the lane whose next acceptable sample within lo and hi is
+// nearest to where the next sample was due, so that a copy or a continuation of
+// the followed replica wins over a phase-shifted one.
+func (m *merger) candidate(lo, hi int64) *lane {
+	var (
+		best *lane
+		off  int64
+		due  = m.after(1, 1)
+	)
+	for _, l := range m.lanes {
+		if l == m.lane || !l.seek(lo, hi) {
+			continue
+		}
+		o := l.cur.t - due
+		if o < 0 && m.began {
+			o = -o
+		}
+		if best == nil || o < off {
+			best, off = l, o
+		}
+	}
+	return best
+}
+
+// seek moves the lane to its first sample within lo and hi that may follow the
+// last emitted one, and reports whether there is one. A reset that nobody has
+// reported yet is let in before lo: skipped, it might go unnoticed.
+func (l *lane) seek(lo, hi int64) bool {
+	if l.m.began {
+		l.sync(l.m.lastT)
+	}
+	for l.ready() && l.cur.t <= hi {
+		if !l.cur.stale {
+			switch v := l.m.judge(l); {
+			case v == newReset, v == fits && l.cur.t >= lo:
+				return true
+			}
+		}
+		l.skip()
+	}
+	return false
+}
+
+// alive reports whether a replica other than the followed one ends, as far as
+// known, around t without a stale marker: then a stale marker at t is no reason
+// to end the series.
+func (m *merger) alive(t int64) bool {
+	if m.interval() == 0 {
+		return false
+	}
+	for _, l := range m.lanes {
+		if l == m.lane || l.open || len(l.queue) > 0 {
+			continue
+		}
+		l.recall()
+		if l.prev.ok() && !l.stale && !m.late(l.prev.t, t) {
+			return true
+		}
+	}
+	return false
+}
+
+type verdict int
+
+const (
+	fits     verdict = iota
+	newReset         // a counter reset that nothing emitted shows yet
+	lags             // behind what was emitted; would look like a reset
+)
+
+// judge says whether the next sample of l, which is not followed, may come
+// after the last emitted one. For gauges any may. A counter that is lower must
+// have been reset according to its own replica, by a reset that the emitted
+// samples do not contain already; and one that is higher must not come from
+// before a reset that they contain.
+func (m *merger) judge(l *lane) verdict {
+	if !m.began {
+		return fits
+	}
+	m.recall()
+	l.recall()
+	s := l.cur
+	switch {
+	case !m.last.comparable(s):
+		return fits
+	case s.v < m.last.v:
+		return m.judgeLower(l)
+	}
+	// One that has not seen the reset yet was and is higher than a counter can
+	// have climbed to since: more than half way up to where it fell from.
+	if d := m.interval(); m.drop.t != never && s.t <= later(m.drop.t, d, patience, 1) &&
+		l.prev.ok() && l.born <= m.drop.since && l.drop.t < m.drop.t &&
+		!l.drop.sameAs(m.drop, later(0, d, 2, 1)) &&
+		min(l.prev.v, s.v) > m.drop.middle() && m.counter(l) {
+		return lags
+	}
+	return fits
+}
+
+// judgeLower is judge for a sample below the last emitted one.
+func (m *merger) judgeLower(l *lane) verdict {
+	s, d := l.cur, m.interval()
+	switch {
+	case !m.counter(l):
+		return fits
+	case l.drop.t > earlier(m.lastT, d, 2, 1) && m.last.v > l.drop.middle() &&
+		!l.drop.sameAs(m.drop, later(0, d, 2, 1)):
+		// The lane fell from about where the emitted samples still are.
+		return newReset
+	case d > 0 && l.born > earlier(m.lastT, d, 1, 1) && s.t > later(m.lastT, d, 1, 1) && s.v < m.last.v/2:
+		return fits // too young to have seen a reset, and nobody lags that far
+	case d == 0 || s.t <= later(m.last.t, d, patience, 1):
+		return lags
+	}
+	return fits
+}
+
+// observe counts whether the value fell or rose from one sample of a replica to
+// the next.
+func (m *merger) observe(prev, next sample) {
+	switch {
+	case !prev.comparable(next):
+	case next.v < prev.v:
+		m.falls++
+	case next.v > prev.v:
+		m.rises++
+	}
+}
+
+// counter reports whether the floats read so far look like a counter: gauges
+// fall about as often as they rise, counters rarely do. If little was read, the
+// chunk of l, which is to be judged, is read ahead.
+func (m *merger) counter(l *lane) bool {
+	if !l.cur.float() {
+		return true
+	}
+	if m.rises+m.falls < enoughChanges {
+		l.readAhead()
+	}
+	return 3*m.falls <= m.rises+1
+}
+
+// recall learns the last emitted value if it was in a chunk taken undecoded.
+func (m *merger) recall() {
+	if m.last.ok() {
+		return
+	}
+	m.lane.recall()
+	m.last = m.lane.prev
+	if m.lane.drop.t > m.drop.t {
+		m.drop = m.lane.drop
+	}
+}
