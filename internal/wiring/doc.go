@@ -1,0 +1,8 @@
+// Package wiring tests the parts together. The same samples go through every
+// way they can be wired – a head, a block shipped to a bucket, the fan-out over
+// both, dedup around it – and PromQL has to give the same answers; Prometheus'
+// own promqltest scripts run over the head and over the bucket; and two
+// complete instances live in one process.
+//
+// The package has no code besides its tests.
+package wiring

@@ -1,0 +1,157 @@
+package wiring
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/objstore/objstoretest"
+	"github.com/varve-tsdb/varve/query"
+	"github.com/varve-tsdb/varve/receive"
+	"github.com/varve-tsdb/varve/store"
+)
+
+// wiring makes a source out of batches, of a tenant each, and returns it with
+// a function that releases it.
+type wiring func(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func())
+
+// wirings are all the ways samples can go, by name.
+var wirings = map[string]wiring{
+	"head":                   headOnly,
+	"bucket":                 bucketOnly,
+	"head and bucket":        headAndBucket,
+	"half head, half bucket": halfAndHalf,
+}
+
+// external are the labels of everything that is stored here.
+var external = labels.FromStrings("varve_region", "eu", "zzz_replica", "1")
+
+// externalNames are what a reader has to drop to see the labels that were
+// written.
+var externalNames = []string{"tenant_id", "varve_region", "zzz_replica"}
+
+// parts are the opened pieces of one instance.
+type parts struct {
+	heads *receive.Tenants
+	hist  *store.Bucket
+	ship  *block.Shipper
+}
+
+func openParts(t testing.TB) *parts {
+	t.Helper()
+	bkt := objstoretest.NewMemory()
+	heads, err := receive.OpenTenants(t.TempDir(), receive.TenantsOptions{
+		Labels: external, BlockDuration: 24 * time.Hour, Retention: -1, MinFreeDisk: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hist, err := store.Open(bkt, t.TempDir(), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ship, err := block.NewShipper(bkt, heads, block.ShipperOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &parts{heads: heads, hist: hist, ship: ship}
+}
+
+func (p *parts) close(t testing.TB) {
+	t.Helper()
+	if err := errors.Join(p.hist.Close(), p.heads.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func (p *parts) append(t testing.TB, tenants map[string][]batch) {
+	t.Helper()
+	for tenant, batches := range tenants {
+		for _, b := range batches {
+			app, err := p.heads.Appender(context.Background(), tenant)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.appendTo(app); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// shipAll cuts all there is into blocks and gets them into the bucket.
+func (p *parts) shipAll(t testing.TB) {
+	t.Helper()
+	ctx := context.Background()
+	for _, pass := range []func(context.Context) error{p.heads.Flush, p.ship.Ship, p.hist.Sync} {
+		if err := pass(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func headOnly(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	p := openParts(t)
+	p.append(t, tenants)
+	return p.heads, func() { p.close(t) }
+}
+
+func bucketOnly(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	p := openParts(t)
+	p.append(t, tenants)
+	p.shipAll(t)
+	return p.hist, func() { p.close(t) }
+}
+
+// headAndBucket has everything twice: local blocks stay after they are shipped.
+func headAndBucket(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	p := openParts(t)
+	p.append(t, tenants)
+	p.shipAll(t)
+	return query.NewFanout([]storage.ChunkQueryable{p.heads, p.hist}, query.FanoutOptions{}), func() { p.close(t) }
+}
+
+// halfAndHalf has every other sample in a bucket and the others in a head, as
+// two receivers would that share the load.
+func halfAndHalf(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	var halves [2]map[string][]batch
+	for i := range halves {
+		halves[i] = map[string][]batch{}
+		for tenant, batches := range tenants {
+			for _, b := range batches {
+				var half batch
+				for j, s := range b {
+					if j%2 == i {
+						half = append(half, s)
+					}
+				}
+				halves[i][tenant] = append(halves[i][tenant], half)
+			}
+		}
+	}
+	head, closeHead := headOnly(t, halves[0])
+	bucket, closeBucket := bucketOnly(t, halves[1])
+	return query.NewFanout([]storage.ChunkQueryable{bucket, head}, query.FanoutOptions{}), func() {
+		closeHead()
+		closeBucket()
+	}
+}
+
+// eventually repeats attempt until it succeeds.
+func eventually(t *testing.T, attempt func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := attempt()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
