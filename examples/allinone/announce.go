@@ -1,0 +1,28 @@
+package main
+
+import "fmt"
+
+// announce tells a newcomer what to do next.
+func announce(address, dataDir string) {
+	fmt.Printf(`Varve keeps its data in %[2]s and listens on http://%[1]s
+
+Ask it something:
+
+  curl -s 'http://%[1]s/api/v1/query?query=up'
+
+Let a Prometheus send to it, in prometheus.yml:
+
+  remote_write:
+    - url: http://%[1]s/api/v1/write
+
+`, address, dataDir)
+}
+
+// welcome is for who opens the address in a browser.
+const welcome = `This is Varve, long-term storage for Prometheus.
+
+  /api/v1/query?query=up   the query API of Prometheus, which Grafana can use
+  /api/v1/write            takes remote write, also as /api/v1/receive
+  /metrics                 what this process has to say about itself
+  /-/ready  /-/healthy     for probes
+`
