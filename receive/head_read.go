@@ -2,6 +2,8 @@ package receive
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -14,9 +16,15 @@ import (
 // it, which may be done twice, leaves the head's readers' gate.
 type fencedQuerier struct {
 	head       *head
-	q          storage.ChunkQuerier
+	q          storage.ChunkQuerier // for labels
 	mint, maxt int64
-	closed     bool
+
+	// Each Select has a querier of its own: the TSDB's keeps a cache of chunks
+	// that all its Selects write to, while a reader may have them run side by
+	// side.
+	mu       sync.Mutex // guards what follows
+	selected []storage.ChunkQuerier
+	closed   bool
 }
 
 // querier opens a querier on the head for the time from mint to maxt, both
@@ -42,14 +50,18 @@ func (q *fencedQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 	if narrowed.Start > narrowed.End {
 		return storage.EmptyChunkSeriesSet()
 	}
-	var err error
+	var err error // of the fence
 	defer func() {
 		if err != nil {
 			set = storage.ErrChunkSeriesSet(err)
 		}
 	}()
 	defer q.head.readFence("select series", &err)
-	inner := q.q.Select(ctx, sorted, &narrowed, matchers...)
+	own, err := q.open()
+	if err != nil {
+		return storage.ErrChunkSeriesSet(err)
+	}
+	inner := own.Select(ctx, sorted, &narrowed, matchers...)
 	return &fencedSet{head: q.head, set: inner, mint: narrowed.Start, maxt: narrowed.End}
 }
 
@@ -67,13 +79,33 @@ func (q *fencedQuerier) LabelValues(ctx context.Context, name string, hints *sto
 
 // Close releases the data. Closing again does nothing.
 func (q *fencedQuerier) Close() (err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed {
 		return nil
 	}
 	q.closed = true
 	defer q.head.readers.leave()
 	defer q.head.readFence("close a querier", &err)
-	return q.q.Close()
+	errs := []error{q.q.Close()}
+	for _, own := range q.selected {
+		errs = append(errs, own.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// open returns a querier for one Select.
+func (q *fencedQuerier) open() (storage.ChunkQuerier, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return nil, errQuerierClosed
+	}
+	own, err := q.head.chunkQuerier(q.mint, q.maxt)
+	if err == nil {
+		q.selected = append(q.selected, own)
+	}
+	return own, err
 }
 
 // fencedSet passes on the series that have a chunk in the range. The TSDB says
