@@ -207,7 +207,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, found route) {
 	h.respond(w, r, res)
 }
 
-// panicked answers for a handler that panicked, if it still can.
+// panicked answers for a handler that panicked, if it still can. Otherwise it
+// panics with http.ErrAbortHandler, by which net/http ends a connection: its
+// server catches it and the process goes on.
 func (h *Handler) panicked(rec *recorder, r *http.Request, p any) {
 	if p == http.ErrAbortHandler {
 		panic(http.ErrAbortHandler)
