@@ -80,8 +80,8 @@ func readInto(buf []byte, r io.Reader, said int64) ([]byte, error) {
 // most limit bytes; a negative limit is none.
 func decompress(body, buf []byte, limit int64) ([]byte, *requestError) {
 	if len(body) == 0 {
-		// No sender means anything by it, but it is the encoding of nothing.
-		return buf[:0], nil
+		// Even the block that holds nothing has a byte.
+		return buf, refuseRequest(http.StatusBadRequest, "the body is empty, which is not a block of snappy")
 	}
 	claimed, err := snappy.DecodedLen(body)
 	if err != nil {
