@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 )
 
@@ -159,7 +160,8 @@ func TestMergeFloatsThatBecomeHistograms(t *testing.T) {
 }
 
 // A chunk that is taken over whole although its replica was not followed before
-// must not tell of its own predecessor.
+// must not tell of its own predecessor. Its header does, and that is only right
+// as long as Prometheus' iterators leave it at that.
 func TestMergeForgetsHintsOfChunksAfterASwitch(t *testing.T) {
 	kind := histograms["integer"]
 	b := observed(kind, 8_000, 240, 999, 999, 120) // reset exactly where a chunk begins
@@ -167,6 +169,9 @@ func TestMergeForgetsHintsOfChunksAfterASwitch(t *testing.T) {
 	full := encode(t, b, 500) // the reset cuts the chunk and marks it
 	if len(full) != 2 {
 		t.Fatalf("%d chunks", len(full))
+	}
+	if header := full[1].Chunk.(*chunkenc.HistogramChunk).GetCounterResetHeader(); header != chunkenc.CounterReset {
+		t.Fatalf("the second chunk's header is %b, which tests nothing", header)
 	}
 	a := observed(kind, 0, 119, 999, 999, 999)
 	got, err := readPoints(Merge(replica(t, a), seriesOf(testLabels, first[0], full[1])))

@@ -250,7 +250,7 @@ func (m *merger) passable(l *lane) bool {
 			return false
 		}
 	}
-	return !m.began || l.adjacent || !assertsReset(meta.Chunk)
+	return true
 }
 
 // pass emits the next chunk of l undecoded.
@@ -272,7 +272,7 @@ func (m *merger) emit(l *lane) {
 	if fell(m.last, s) {
 		m.drop = dropBetween(m.last, s)
 	}
-	m.fail(m.enc.take(l, !m.began))
+	m.fail(m.enc.take(l))
 	m.began, m.lastT, m.ended = true, s.t, s.stale
 	if !s.stale {
 		m.last = s

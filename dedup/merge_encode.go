@@ -57,7 +57,11 @@ func (e *encoder) follows(l *lane) bool {
 }
 
 // take adds the current sample of l.
-func (e *encoder) take(l *lane, first bool) error {
+//
+// A chunk's first sample may follow one of another replica, whatever the
+// chunk's header says of a counter reset before it: iterators give that sample
+// an unknown hint, because they cannot know its predecessor either.
+func (e *encoder) take(l *lane) error {
 	if e.follows(l) {
 		e.taken++
 		return nil
@@ -65,7 +69,7 @@ func (e *encoder) take(l *lane, first bool) error {
 	if err := e.breakOff(); err != nil {
 		return err
 	}
-	if l.idx == 0 && (first || l.adjacent || !assertsReset(l.chunk.Chunk)) {
+	if l.idx == 0 {
 		e.src, e.seq, e.meta, e.taken = l, l.seq, l.chunk, 1
 		return nil
 	}
@@ -206,28 +210,4 @@ func hintAfter(hint histogram.CounterResetHint, jumped bool) histogram.CounterRe
 		return histogram.UnknownCounterReset
 	}
 	return hint
-}
-
-// assertsReset reports whether the chunk says of its first sample whether the
-// counter was reset before it, which is only true after its own predecessor.
-func assertsReset(chunk chunkenc.Chunk) bool {
-	switch chunk.Encoding() {
-	case chunkenc.EncHistogram, chunkenc.EncFloatHistogram, chunkenc.EncHistogramST, chunkenc.EncFloatHistogramST:
-	default:
-		return false
-	}
-	it := chunk.Iterator(nil)
-	switch it.Next() {
-	case chunkenc.ValHistogram:
-		_, h := it.AtHistogram(nil)
-		return asserts(h.CounterResetHint)
-	case chunkenc.ValFloatHistogram:
-		_, fh := it.AtFloatHistogram(nil)
-		return asserts(fh.CounterResetHint)
-	}
-	return false
-}
-
-func asserts(hint histogram.CounterResetHint) bool {
-	return hint == histogram.CounterReset || hint == histogram.NotCounterReset
 }
