@@ -33,11 +33,26 @@ type wantedChunk struct {
 	limit int64
 }
 
-// size estimates how many bytes the chunks of s will take.
-func (r chunkReader) size(s series) (n int64) {
+// chunkReach is how far the chunks looked at so far reach. They come in the
+// order of the index, which is that of the segments.
+type chunkReach struct {
+	segment uint32
+	end     int64
+}
+
+// size estimates how many more bytes are read for the chunks of s after those
+// of the series before it, gaps that are read over included.
+func (r chunkReader) size(s series, reach *chunkReach) (n int64) {
 	for i, m := range s.chunks {
 		w := r.wanted(&m, s.ends[i])
-		n += w.len()
+		from := w.from
+		if segment := segmentOf(m.Ref); segment != reach.segment {
+			*reach = chunkReach{segment: segment}
+		} else if from > reach.end && from <= reach.end+gapLimit {
+			from = reach.end
+		}
+		n += w.to - from
+		reach.end = max(reach.end, w.to)
 	}
 	return n
 }

@@ -313,33 +313,47 @@ func TestReadAheadIsBounded(t *testing.T) {
 	if size := len(memory.Objects()[id.String()+"/chunks/000001"]); size < 2<<20 {
 		t.Fatalf("the chunks have only %d bytes", size)
 	}
-	synctest.Test(t, func(t *testing.T) {
-		bkt := objstoretest.NewRecorder(memory)
-		b := openOver(t, bkt, t.TempDir(), Options{ReadAhead: 1 << 20})
-		q, err := b.ChunkQuerier(0, 10_000)
-		if err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		name    string
+		matcher *labels.Matcher
+		series  int
+	}{
+		{"all series", equal("cluster", "eu"), 1000},
+		// The chunks between them are read too, rather than making requests.
+		{"every hundredth series", like("i", "..00."), 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { checkReadAhead(t, memory, c.matcher, c.series) })
+		})
+	}
+}
+
+func checkReadAhead(t *testing.T, memory *objstoretest.Memory, matcher *labels.Matcher, series int) {
+	bkt := objstoretest.NewRecorder(memory)
+	b := openOver(t, bkt, t.TempDir(), Options{ReadAhead: 1 << 20})
+	q, err := b.ChunkQuerier(0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	set := q.Select(t.Context(), true, nil, matcher)
+	synctest.Wait()
+	var bytes int64
+	for _, o := range bkt.Log() {
+		if strings.Contains(o.Name, "chunks") && o.Op == objstore.OpGetRange {
+			bytes += o.Bytes
 		}
-		defer q.Close()
-		set := q.Select(t.Context(), true, nil, equal("cluster", "eu"))
-		synctest.Wait()
-		var bytes int64
-		for _, o := range bkt.Log() {
-			if strings.Contains(o.Name, "chunks") && o.Op == objstore.OpGetRange {
-				bytes += o.Bytes
-			}
-		}
-		if bytes == 0 || bytes > 1<<20 {
-			t.Errorf("%d bytes of chunks were read ahead", bytes)
-		}
-		n := 0
-		for set.Next() {
-			n++
-		}
-		if n != 1000 || set.Err() != nil {
-			t.Errorf("%d series, %v", n, set.Err())
-		}
-	})
+	}
+	if bytes == 0 || bytes > 1<<20 {
+		t.Errorf("%d bytes of chunks were read ahead", bytes)
+	}
+	n := 0
+	for set.Next() {
+		n++
+	}
+	if n != series || set.Err() != nil {
+		t.Errorf("%d series, %v", n, set.Err())
+	}
 }
 
 func TestUnknownMetaSizesOfSegments(t *testing.T) {

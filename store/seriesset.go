@@ -84,12 +84,12 @@ func send(ctx context.Context, to chan<- []series, batch []series) error {
 	}
 }
 
-// fits returns how many series of batch, at least one, have chunks of no more
-// than limit bytes together.
+// fits returns for how many series of batch, at least one, no more than limit
+// bytes of chunks are read together.
 func (r chunkReader) fits(batch []series, limit int64) int {
-	size := int64(0)
+	size, reach := int64(0), chunkReach{}
 	for i, s := range batch {
-		if size += r.size(s); size > limit && i > 0 {
+		if size += r.size(s, &reach); size > limit && i > 0 {
 			return i
 		}
 	}
