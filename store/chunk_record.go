@@ -55,6 +55,12 @@ func newChunk(enc chunkenc.Encoding, data []byte) (chunkenc.Chunk, error) {
 	if len(data) < least {
 		return nil, corrupt("a chunk has only %d bytes of data", len(data))
 	}
+	switch enc {
+	case chunkenc.EncHistogram, chunkenc.EncFloatHistogram, chunkenc.EncHistogramST, chunkenc.EncFloatHistogramST:
+		if err := checkHistograms(enc, data); err != nil {
+			return nil, err
+		}
+	}
 	return chunkenc.FromData(enc, data)
 }
 
