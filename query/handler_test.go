@@ -200,6 +200,9 @@ func TestAPIRefuses(t *testing.T) {
 	for target, want := range map[string]string{
 		"query" + params("query", "up", "time", "x"):                                         bad("time", `invalid time value for 'time': cannot parse "x" to a valid timestamp`),
 		"query" + params("query", "up", "time", "NaN"):                                       bad("time", `invalid time value for 'time': cannot parse "NaN" to a valid timestamp`),
+		"query" + params("query", "up", "time", "1e30"):                                      bad("time", `invalid time value for 'time': cannot parse "1e30" to a valid timestamp. Its milliseconds overflow int64`),
+		"query_range" + params("query", "up", "start", "1", "end", "Inf", "step", "1"):       bad("end", `cannot parse "Inf" to a valid timestamp. Its milliseconds overflow int64`),
+		"labels" + params("start", "-1e30"):                                                  bad("start", `invalid time value for 'start': cannot parse "-1e30" to a valid timestamp. Its milliseconds overflow int64`),
 		"query" + params("query", "up", "limit", "-1"):                                       bad("limit", "limit must be non-negative"),
 		"query" + params("query", "up", "timeout", "x"):                                      bad("timeout", `cannot parse "x" to a valid duration`),
 		"query" + params("query", "up", "timeout", "1e300"):                                  bad("timeout", `cannot parse "1e300" to a valid duration. It overflows int64`),

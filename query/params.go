@@ -195,10 +195,13 @@ func (h *Handler) matchParam(r *http.Request) ([][]*labels.Matcher, error) {
 	return sets, nil
 }
 
-// parseTime reads Unix seconds, RFC 3339, or the printed bounds of time.
+// parseTime reads Unix seconds, RFC 3339, or the printed bounds of time. Seconds
+// beyond what milliseconds can say are a mistake, most often another unit.
 func parseTime(s string) (time.Time, error) {
 	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) {
 		switch {
+		case f*1000 < math.MinInt64, f*1000 >= math.MaxInt64:
+			return time.Time{}, fmt.Errorf("cannot parse %q to a valid timestamp. Its milliseconds overflow int64", s)
 		case f < float64(minTime.Unix()):
 			return minTime, nil
 		case f > float64(maxTime.Unix()):

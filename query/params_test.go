@@ -17,8 +17,10 @@ func TestParseTime(t *testing.T) {
 		"1.0006":                              time.Unix(1, 1e6), // to the millisecond
 		"2023-11-15T00:00:00Z":                time.Unix(1700006400, 0),
 		"2023-11-15T01:00:00.5+01:00":         time.Unix(1700006400, 500e6),
-		"1e300":                               maxTime,
-		"-Inf":                                minTime,
+		"9223372036854774":                    maxTime,
+		"-9223372036854775":                   minTime,
+		"9223309901257974.999999999":          maxTime.Truncate(time.Second), // as numbers, which are not as fine there
+		"-9223309901257974":                   minTime,
 		"-292273086-05-16T16:47:06Z":          minTime,
 		"292277025-08-18T07:12:54.999999999Z": maxTime,
 	} {
@@ -26,7 +28,7 @@ func TestParseTime(t *testing.T) {
 			t.Errorf("%s: %s, %v; want %s", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "NaN", "now", "2023-11-15", "1s"} {
+	for _, s := range []string{"", "NaN", "now", "2023-11-15", "1s", "1e30", "-1e30", "9223372036854777", "-9223372036854779", "Inf", "-Inf"} {
 		if got, err := parseTime(s); err == nil {
 			t.Errorf("%q: %s", s, got)
 		}
