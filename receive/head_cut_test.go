@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -132,6 +133,83 @@ func TestPassCutsSomeBlocksOnly(t *testing.T) {
 		}
 		if got := mustReadAll(t, tenants); len(got) != 1 || len(got[0].points) != 20 {
 			t.Errorf("read %v", got)
+		}
+	}
+}
+
+// A sample that was appended before its range was due, and is committed after,
+// would come too late for the block and be forgotten with the range.
+func TestPassWaitsForAppendersInTheRange(t *testing.T) {
+	leakCheck(t)
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{BlockDuration: 10 * time.Second})
+	mustWrite(t, tenants, "a", base, 1, up("1"))
+	slow, err := tenants.Appender(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := slow.Append(0, up("1"), 0, base+seconds(1), 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		mustWrite(t, tenants, "a", base+seconds(i), 1, up("2"))
+	}
+	done := make(chan error, 1)
+	go func() { done <- tenants.Compact(t.Context()) }()
+	select {
+	case err = <-done:
+		t.Error("the pass did not wait for an appender with samples in the range")
+		done <- err
+	case <-time.After(time.Second):
+	}
+	if err := errors.Join(slow.Commit(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(blocksOf(t, tenants, "a")); got != 1 {
+		t.Errorf("%d blocks, want 1", got)
+	}
+	if got := mustReadAll(t, tenants, equal("instance", "1")); len(got) != 1 || len(got[0].points) != 2 {
+		t.Errorf("read %v, want the sample that was committed late, too", got)
+	}
+}
+
+// Deleting blocks goes by way of the TSDB's own compaction, which would cut all
+// that has become due meanwhile, in-order samples first; see cutDue.
+func TestDeletingBlocksCutsNone(t *testing.T) {
+	leakCheck(t)
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{BlockDuration: 10 * time.Second, Retention: time.Millisecond})
+	for i := range 20 {
+		mustWrite(t, tenants, "a", base+seconds(10*i), 1, up("1"))
+	}
+	if err := tenants.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var ids []ulid.ULID
+	for _, b := range blocksOf(t, tenants, "a") {
+		ids = append(ids, b.ULID)
+	}
+	ship(t, tenants, "a", ids...)
+	time.Sleep(10 * time.Millisecond) // All of them are past the retention.
+	h, err := tenants.slots["a"].current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !h.due() || len(h.blocksToDelete(h.db.Blocks())) == 0 {
+		t.Fatal("nothing is due, or nothing to be deleted")
+	}
+	if err := h.dropBlocks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := testutil.ToFloat64(tenants.metrics.blocksCut); got != 8 {
+		t.Errorf("%v blocks were cut, want 8", got)
+	}
+	for range 3 { // Until nothing is due.
+		if err := tenants.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range blocksOf(t, tenants, "a") {
+		if slices.Contains(ids, b.ULID) {
+			t.Errorf("block %s is still there", b.ULID)
 		}
 	}
 }
