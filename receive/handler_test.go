@@ -3,6 +3,7 @@ package receive
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -151,6 +152,47 @@ func TestHandlerTenants(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A proxy that adds a header to one that is there must not decide whose samples
+// they are.
+func TestHandlerRefusesTwoTenants(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		opts   HandlerOptions
+		header http.Header
+		status int
+		text   string
+	}{
+		{"two", HandlerOptions{}, http.Header{"Thanos-Tenant": {"a", "b"}}, 400, "Thanos-Tenant"},
+		{"twice the same", HandlerOptions{}, http.Header{"Thanos-Tenant": {"a", "a"}}, 400, "Thanos-Tenant"},
+		{"two in a header by option", HandlerOptions{TenantHeader: "X-Scope-OrgID"}, http.Header{"X-Scope-Orgid": {"a", "b"}}, 400, "X-Scope-Orgid"},
+		{"two in the usual one, which counts", HandlerOptions{TenantHeader: "X-Scope-OrgID"}, http.Header{"Thanos-Tenant": {"a", "b"}}, 400, "Thanos-Tenant"},
+		{"two in the usual one, which does not count", HandlerOptions{TenantHeader: "X-Scope-OrgID"}, http.Header{"X-Scope-Orgid": {"a"}, "Thanos-Tenant": {"b", "c"}}, 204, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			to := newFakeStorage()
+			req := httptest.NewRequest("POST", "/", bytes.NewReader(snappy.Encode(nil, mustMarshal(t, goodV1()))))
+			req.Header = tc.header
+			rec := httptest.NewRecorder()
+			newTestHandler(t, to, tc.opts).ServeHTTP(rec, req)
+			if rec.Code != tc.status || !strings.Contains(rec.Body.String(), tc.text) {
+				t.Errorf("%d %s", rec.Code, rec.Body)
+			}
+			if stored := tc.status == 204; (len(to.stored) > 0) != stored {
+				t.Errorf("stored %v", to.stored)
+			}
+		})
+	}
+}
+
+func mustMarshal(t *testing.T, msg *prompb.WriteRequest) []byte {
+	t.Helper()
+	body, err := msg.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
 }
 
 // A body without a length is bounded as it is read.

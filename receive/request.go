@@ -73,9 +73,15 @@ func contentVersion(contentType string) (writepb.Version, *requestError) {
 // requestTenant returns the tenant that a request is for. A header of another
 // name than the usual one is preferred, not required.
 func requestTenant(header http.Header, name, fallback string) (string, *requestError) {
-	tenant := header.Get(name)
-	if tenant == "" {
-		tenant = header.Get(DefaultTenantHeader)
+	tenant := ""
+	for _, name := range [...]string{name, DefaultTenantHeader} {
+		if values := header.Values(name); len(values) > 1 {
+			// Taking either would store under one tenant what is another's.
+			return "", refuseRequest(http.StatusBadRequest, "header %s names %d tenants; send it once", http.CanonicalHeaderKey(name), len(values))
+		}
+		if tenant = header.Get(name); tenant != "" {
+			break
+		}
 	}
 	if tenant == "" {
 		tenant = fallback
