@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,17 +38,18 @@ func run(ctx context.Context, args []string) (err error) {
 	var (
 		flags         = flag.NewFlagSet("allinone", flag.ContinueOnError)
 		httpAddress   = flags.String("http-address", "127.0.0.1:10902", "`address` to serve HTTP on")
-		dataDir       = flags.String("data-dir", "./data", "`folder` for heads, caches and, without --objstore.config-file, the bucket")
 		bucketConfig  = flags.String("objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML")
 		tenantHeader  = flags.String("receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant")
 		defaultTenant = flags.String("receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none")
 		logLevel      = flags.String("log.level", "info", "log from this `level` on: debug, info, warn or error")
+		dataDir       = cli.Folder("./data")
 		external      cli.Labels
 		replicaLabels cli.Strings
 		retention     = cli.Duration(15 * 24 * time.Hour)
 		blockDuration = cli.Duration(2 * time.Hour)
 		outOfOrder    = cli.Duration(5 * time.Minute)
 	)
+	flags.Var(&dataDir, "data-dir", "`folder` for heads, caches and, without --objstore.config-file, the bucket")
 	flags.Var(&external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
 	flags.Var(&replicaLabels, "query.replica-label", "`label` that tells replicas apart and is removed from answers (repeatable)")
 	flags.Var(&retention, "tsdb.retention", "how long shipped blocks stay on the local disk")
@@ -67,12 +67,12 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	reg := cli.Registry()
 
-	bkt, err := cli.Bucket(*bucketConfig, filepath.Join(*dataDir, "bucket"), log, reg)
+	bkt, err := cli.Bucket(*bucketConfig, dataDir.Join("bucket"), log, reg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, bkt.Close()) }()
-	heads, err := receive.OpenTenants(filepath.Join(*dataDir, "heads"), receive.TenantsOptions{
+	heads, err := receive.OpenTenants(dataDir.Join("heads"), receive.TenantsOptions{
 		Labels: external.Labels, BlockDuration: time.Duration(blockDuration), Retention: retention.OrForever(),
 		OutOfOrderWindow: time.Duration(outOfOrder), Logger: log, Registerer: reg,
 	})
@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, heads.Close()) }()
-	hist, err := store.Open(bkt, filepath.Join(*dataDir, "store"), store.Options{Logger: log, Registerer: reg})
+	hist, err := store.Open(bkt, dataDir.Join("store"), store.Options{Logger: log, Registerer: reg})
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	// Writes must not wait for a bucket that is away; queries are told so.
 	cli.Try(ctx, 10*time.Second, "look into the bucket", hist.Sync, log)
-	announce(listener.Addr().String(), *dataDir)
+	announce(listener.Addr().String(), string(dataDir))
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
@@ -138,7 +138,7 @@ func run(ctx context.Context, args []string) (err error) {
 	last, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err = errors.Join(err, heads.Flush(last), ship.Ship(last)); err != nil {
-		return fmt.Errorf("%w\n%d blocks are kept in %s and shipped after the next start", err, ship.Pending().Blocks, *dataDir)
+		return fmt.Errorf("%w\n%d blocks are kept in %s and shipped after the next start", err, ship.Pending().Blocks, dataDir)
 	}
 	return nil
 }

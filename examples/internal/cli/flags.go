@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +44,24 @@ func (l *Labels) Set(text string) error {
 	l.Labels = labels.NewBuilder(l.Labels).Set(name, value).Labels()
 	return nil
 }
+
+// Folder is a flag that names a folder, which nothing does not: joined with
+// what is below it, it would be the working directory.
+type Folder string
+
+func (f *Folder) String() string { return string(*f) }
+
+// Set takes a name that is not empty.
+func (f *Folder) Set(text string) error {
+	if text == "" {
+		return errors.New("it has to name a folder; . is the working directory")
+	}
+	*f = Folder(text)
+	return nil
+}
+
+// Join returns a path below the folder.
+func (f *Folder) Join(name string) string { return filepath.Join(string(*f), name) }
 
 // Strings is a repeatable flag.
 type Strings []string

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"flag"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,5 +34,22 @@ func TestDuration(t *testing.T) {
 	}
 	if err := d.Set("soon"); err == nil {
 		t.Fatal("soon is no duration")
+	}
+}
+
+func TestFolder(t *testing.T) {
+	folder := Folder("./data")
+	flags := flag.NewFlagSet("test", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Var(&folder, "data-dir", "")
+	err := flags.Parse([]string{"--data-dir", ""})
+	if err == nil || !strings.Contains(err.Error(), "data-dir") || !strings.Contains(err.Error(), "folder") {
+		t.Errorf("no folder: %v", err)
+	}
+	if folder.Join("heads") != "data/heads" {
+		t.Errorf("by default: %s", folder.Join("heads"))
+	}
+	if err := flags.Parse([]string{"--data-dir", "."}); err != nil || folder.Join("heads") != "heads" {
+		t.Errorf("the working directory: %v, %s", err, folder.Join("heads"))
 	}
 }
