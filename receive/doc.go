@@ -160,6 +160,17 @@
 // directory is renamed to <ULID>.broken, with an error in the log and nothing
 // deleted. It would keep its tenant from being opened and blocks from being cut.
 //
+// With an out-of-order window, a process that dies after a block of out-of-order
+// samples was written, and before their log was emptied, leaves these samples in
+// both. The next start cuts them once more, together with those that came since,
+// so that two blocks that are shipped have them. Readers see each once, since
+// equal samples at one time are one, and a vertical compaction of the bucket
+// leaves one copy; until then they take space twice, and queries that look at
+// chunks rather than samples count them twice. It cannot be told at the start
+// that a block holds nothing but what the log holds: the head fills the log on
+// while it cuts, and may have emptied it in part. So the block is kept, as
+// taking it away could lose samples.
+//
 // Further caveats. Cutting a block waits for queriers that read its time range,
 // in steps of half a second. Any directory in the data directory with a name
 // that can be a tenant's is taken for one, and the number of tenants is not
