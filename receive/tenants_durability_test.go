@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -21,6 +23,7 @@ import (
 	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 // The child of TestKilledProcessLosesNothing finds its orders here.
@@ -29,9 +32,10 @@ const (
 	durabilityStart = "VARVE_TEST_DURABILITY_START"
 )
 
-// durabilityOptions make blocks so short that kills fall in their cutting, too.
+// durabilityOptions have flushes, of which there are many, cut parts of a range
+// rather than several ranges each with a checkpoint of the log.
 func durabilityOptions() TenantsOptions {
-	return TenantsOptions{BlockDuration: 2 * time.Second, OutOfOrderWindow: 4 * time.Second, MinFreeDisk: -1}
+	return TenantsOptions{BlockDuration: 10 * time.Second, OutOfOrderWindow: 4 * time.Second, MinFreeDisk: -1}
 }
 
 var durabilityTenants = []string{"a", "b", "c"}
@@ -46,10 +50,14 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 	dir := fastTempDir(t)
 	acknowledged := map[string]map[int64]bool{} // by series
-	next, blocks := base, 0
+	next, blocks, cutting := base, 0, 0
 	for round := range rounds {
 		from := next
-		next = runAndKill(t, dir, next, 200+rand.IntN(1200), acknowledged)
+		// Three kills of four wait for a block that is being written.
+		next = runAndKill(t, dir, next, 200+rand.IntN(1200), round%4 > 0, acknowledged)
+		if len(unfinishedBlocks(dir)) > 0 {
+			cutting++
+		}
 		blocks = checkAcknowledged(t, dir, acknowledged)
 		if t.Failed() {
 			t.Fatalf("after kill %d of a process that wrote from %d to %d", round+1, from, next)
@@ -59,8 +67,8 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	for _, s := range acknowledged {
 		samples += len(s)
 	}
-	t.Logf("%d kills, %d acknowledged samples in %d series, %d blocks", rounds, samples, len(acknowledged), blocks)
-	if samples == 0 || blocks == 0 {
+	t.Logf("%d kills, %d of them while a block was written, %d acknowledged samples in %d series, %d blocks", rounds, cutting, samples, len(acknowledged), blocks)
+	if samples == 0 || blocks == 0 || cutting == 0 && rounds > 4 {
 		t.Error("nothing was tested")
 	}
 }
@@ -78,9 +86,29 @@ func fastTempDir(t testing.TB) string {
 	return dir
 }
 
+// unfinishedBlocks returns the directories of blocks that are being written, or
+// were when the process died.
+func unfinishedBlocks(dir string) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, "*", "*.tmp-for-creation"))
+	return found
+}
+
+// killWhileCutting kills a process when it next writes a block, at some moment
+// of that.
+func killWhileCutting(process *os.Process, dir string) {
+	deadline := time.Now().Add(2 * time.Second)
+	for time.Now().Before(deadline) && len(unfinishedBlocks(dir)) == 0 {
+		time.Sleep(50 * time.Microsecond)
+	}
+	// Of two blocks the one of out-of-order samples is the first.
+	time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
+	_ = process.Kill()
+}
+
 // runAndKill starts the child, kills it after it has acknowledged n requests,
-// and returns a time after all it has written.
-func runAndKill(t *testing.T, dir string, start int64, n int, acknowledged map[string]map[int64]bool) (next int64) {
+// or when it writes a block after that, and returns a time after all it has
+// written.
+func runAndKill(t *testing.T, dir string, start int64, n int, cutting bool, acknowledged map[string]map[int64]bool) (next int64) {
 	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -99,7 +127,11 @@ func runAndKill(t *testing.T, dir string, start int64, n int, acknowledged map[s
 	next = start
 	for i := 0; lines.Scan(); i++ {
 		if i == n {
-			_ = child.Process.Kill()
+			if cutting {
+				go killWhileCutting(child.Process, dir)
+			} else {
+				_ = child.Process.Kill()
+			}
 			// What is in the pipe has been acknowledged all the same.
 		}
 		var tenant string
@@ -118,7 +150,6 @@ func runAndKill(t *testing.T, dir string, start int64, n int, acknowledged map[s
 		}
 		next = max(next, ts)
 	}
-	_ = child.Process.Kill()
 	_ = child.Wait()
 	return next + 1000
 }
@@ -138,6 +169,9 @@ func checkAcknowledged(t *testing.T, dir string, acknowledged map[string]map[int
 	}()
 	for _, tenant := range durabilityTenants {
 		blocks += len(blocksOf(t, tenants, tenant))
+	}
+	for _, tenant := range durabilityTenants {
+		checkOnce(t, tenants, tenant)
 	}
 	missing := map[string]map[int64]bool{}
 	for series, samples := range acknowledged {
@@ -159,6 +193,48 @@ func checkAcknowledged(t *testing.T, dir string, acknowledged map[string]map[int
 		}
 	}
 	return blocks
+}
+
+// checkOnce looks below the reader, which merges equal samples, for samples that
+// came in order and are stored twice, in two blocks or in one and in memory.
+func checkOnce(t *testing.T, tenants *Tenants, tenant string) {
+	t.Helper()
+	tenants.mu.RLock()
+	s := tenants.slots[tenant]
+	tenants.mu.RUnlock()
+	if s == nil {
+		return // Killed before it came into being.
+	}
+	h, err := s.current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores := map[string]tsdb.BlockReader{"memory": h.db.Head()}
+	for _, b := range h.db.Blocks() {
+		if meta := b.Meta(); !meta.Compaction.FromOutOfOrder() {
+			stores[meta.ULID.String()] = b
+		}
+	}
+	where := map[string]string{}
+	for name, store := range stores {
+		q, err := tsdb.NewBlockChunkQuerier(store, math.MinInt64, math.MaxInt64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		series, err := readFrom(t.Context(), q, math.MinInt64, math.MaxInt64)
+		if err := errors.Join(err, q.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range series {
+			for _, p := range s.points {
+				key := sprint(s.labels, "@", p.t)
+				if other, ok := where[key]; ok {
+					t.Errorf("tenant %s: %s is in %s and in %s", tenant, key, other, name)
+				}
+				where[key] = name
+			}
+		}
+	}
 }
 
 type durabilitySample struct {
