@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
@@ -45,8 +46,11 @@ type appendRun struct {
 	texts   map[uint32]string
 
 	tx       appendTx
-	seen     map[uint64]appendLast // by the hash of the labels
-	expanded int64                 // bytes of labels so far
+	known    [lookUpBatch]knownSeries
+	learnt   []learntRef
+	seen     seenSeries
+	names    map[uint64]namedSeries // by the hash of the labels; see askByName
+	expanded int64                  // bytes of labels so far
 	later    []appendLater
 	lone     []loneExemplars
 	doubtful []appendDoubt
@@ -57,11 +61,14 @@ type appendRun struct {
 type appendLimits struct {
 	maxTime    int64 // of samples, in milliseconds
 	labelBytes int64 // of all series and exemplars, written out
+	relabel    []*relabel.Config
+	rules      uint64 // stands for all that decides what becomes of labels
 }
 
 // appendTx is the open transaction and what it will have stored.
 type appendTx struct {
 	app       storage.AppenderV2
+	refs      RefAppender // app, if it is one
 	samples   [numReasons]tallyCounts
 	exemplars int
 	// broken is why the storage is not asked any more.
@@ -81,13 +88,12 @@ func (a *appendRun) run(ctx context.Context) error {
 	if err := a.checkMetadata(); err != nil {
 		return err
 	}
-	for i := range a.req.NumSeries() {
-		if err := a.req.Series(i, &a.series); err != nil {
-			return fmt.Errorf("series %d: %w", i, err)
+	for i := 0; i < a.req.NumSeries(); {
+		n, err := a.appendSome(ctx, i)
+		if err != nil {
+			return err
 		}
-		if err := a.appendSeries(ctx); err != nil {
-			return fmt.Errorf("series %d: %w", i, err)
-		}
+		i += n
 	}
 	a.commit()
 	a.appendLater(ctx)
@@ -111,6 +117,10 @@ func (a *appendRun) open(ctx context.Context) bool {
 		return false
 	}
 	a.tx.app = app
+	if refs, ok := app.(RefAppender); ok {
+		a.tx.refs = refs
+		a.req.Seed(refs.SeriesRefs().seed ^ a.limits.rules)
+	}
 	return true
 }
 
@@ -132,7 +142,7 @@ func (a *appendRun) rollback() {
 		// The storage has failed or the request is void: there is nobody to
 		// tell of a second error.
 		_ = a.tx.app.Rollback()
-		a.tx.app = nil
+		a.tx.app, a.tx.refs = nil, nil
 	}
 }
 
@@ -153,7 +163,7 @@ func (a *appendRun) commit() {
 		return
 	}
 	err := a.tx.app.Commit()
-	a.tx.app = nil
+	a.tx.app, a.tx.refs = nil, nil
 	if err != nil {
 		a.tx.broken, a.tally.failure = retryableReason(err), fmt.Errorf("commit: %w", err)
 		a.abandon()

@@ -74,7 +74,7 @@ func (a *appendRun) resolveDoubts(ctx context.Context) {
 			a.tally.add(ReasonDuplicate, d.val.kind())
 			continue
 		}
-		a.refusePoint(&appendTarget{ls: d.ls}, d.reason, d.val.kind(), d.t, d.err)
+		a.refusePoint(&appendTarget{ls: d.ls, named: true}, d.reason, d.val.kind(), d.t, d.err)
 	}
 }
 

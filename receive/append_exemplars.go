@@ -55,7 +55,7 @@ func (a *appendRun) seriesExemplars(t *appendTarget) error {
 		if err != nil {
 			a.tally.exemplars[exemplarInvalid]++
 			if told := a.tally.refuse(ReasonBadExemplar, tallyCounts{}); told != nil {
-				told.series, told.t, told.hasT, told.err = t.ls.String(), e.Timestamp, e.Timestamp != 0, err
+				told.series, told.t, told.hasT, told.err = a.describe(t), e.Timestamp, e.Timestamp != 0, err
 			}
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
 )
@@ -28,40 +29,68 @@ type appendRefusal struct {
 
 var metricNameBytes = []byte(model.MetricNameLabel)
 
-// seriesLabels builds the labels of a.series by the rules of Prometheus: sorted
-// if they were not, no name twice, no empty name, valid UTF-8, a metric name.
-// A label with an empty value is an absent one and is left out. A series that
-// the request has had before gets the labels built then.
-func (a *appendRun) seriesLabels() (labels.Labels, appendRefusal) {
+// seriesLabels builds the labels of a.series for t by the rules of Prometheus:
+// sorted if they were not, no name twice, no empty name, valid UTF-8, a metric
+// name. A label with an empty value is an absent one and is left out. Then the
+// rules of relabelling are applied; if they drop the series there are no labels.
+// The labels are good for this series only until ask has seen to them.
+func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 	var err error
 	a.labels, err = a.series.AppendLabels(a.labels[:0])
 	if err != nil {
 		if errors.Is(err, writepb.ErrLabels) {
-			return labels.Labels{}, appendRefusal{ReasonLabelsTooLong, err}
+			return appendRefusal{ReasonLabelsTooLong, err}
 		}
-		return labels.Labels{}, appendRefusal{ReasonBadSymbol, err}
+		return appendRefusal{ReasonBadSymbol, err}
 	}
 	if err := a.chargeLabels(); err != nil {
-		return labels.Labels{}, appendRefusal{ReasonLabelsTooLong, err}
+		return appendRefusal{ReasonLabelsTooLong, err}
 	}
 	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
 		slices.SortFunc(a.labels, compareLabelNames)
 	}
 	if reason, err := checkLabels(a.labels); err != nil {
-		return labels.Labels{}, appendRefusal{reason, err}
+		return appendRefusal{reason, err}
 	}
 	a.fillBuilder()
 	a.builder.Overwrite(&a.scratch)
-	hash := a.scratch.Hash()
-	known, ok := a.seen[hash]
-	if ok && labels.Equal(known.ls, a.scratch) {
-		return known.ls, appendRefusal{}
+	t.ls, t.named = a.scratch, true
+	if len(a.limits.relabel) > 0 {
+		return a.relabel(t)
 	}
-	ls := a.scratch.Copy()
-	if !ok {
-		a.seen[hash] = appendLast{ls: ls}
+	return appendRefusal{}
+}
+
+// relabel applies the rules to the labels of t.
+func (a *appendRun) relabel(t *appendTarget) appendRefusal {
+	builder := labels.NewBuilder(t.ls.Copy())
+	if !relabel.ProcessBuilder(builder, a.limits.relabel...) {
+		t.ls = labels.EmptyLabels()
+		return appendRefusal{}
 	}
-	return ls, appendRefusal{}
+	ls := builder.Labels()
+	if !ls.Has(model.MetricNameLabel) {
+		return appendRefusal{ReasonNoMetricName, errors.New("relabelling leaves it no metric name")}
+	}
+	t.ls = ls
+	return appendRefusal{}
+}
+
+// needLabels sees to it that t has labels that last. It returns false if they
+// cannot be had, and refuses the sample.
+func (a *appendRun) needLabels(t *appendTarget, kind sampleKind) bool {
+	if t.named {
+		return true
+	}
+	refusal := a.seriesLabels(t)
+	if refusal.err == nil {
+		t.ls = t.ls.Copy()
+		return true
+	}
+	var n tallyCounts
+	n[kind] = 1
+	a.refuseSeries(refusal, n)
+	return false
 }
 
 // chargeLabels takes what a.labels need, written out, from what the request

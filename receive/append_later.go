@@ -35,7 +35,7 @@ func (a *appendRun) appendLater(ctx context.Context) {
 	later := a.later
 	for i, p := range later {
 		if i == 0 || !labels.Equal(p.ls, later[i-1].ls) {
-			a.target = appendTarget{ls: p.ls}
+			a.target = appendTarget{ls: p.ls, named: true, asked: true}
 		}
 		a.target.opts = p.opts
 		a.appendPoint(ctx, &a.target, p.st, p.t, p.val)

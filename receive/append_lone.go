@@ -34,16 +34,15 @@ type loneExemplars struct {
 // loneExemplars keeps the exemplars of a series without samples until the
 // samples of the request are stored: its series may be among them. An error
 // means that the request is malformed.
-func (a *appendRun) loneExemplars(ls labels.Labels) error {
-	a.target = appendTarget{ls: ls}
-	if err := a.seriesExemplars(&a.target); err != nil {
+func (a *appendRun) loneExemplars(t *appendTarget) error {
+	if err := a.seriesExemplars(t); err != nil {
 		return err
 	}
 	// Without a sample there is no other time to give them.
-	timed := slices.DeleteFunc(slices.Clone(a.target.opts.Exemplars), func(e exemplar.Exemplar) bool { return !e.HasTs })
-	a.tally.exemplars[exemplarInvalid] += len(a.target.opts.Exemplars) - len(timed)
+	timed := slices.DeleteFunc(slices.Clone(t.opts.Exemplars), func(e exemplar.Exemplar) bool { return !e.HasTs })
+	a.tally.exemplars[exemplarInvalid] += len(t.opts.Exemplars) - len(timed)
 	if len(timed) > 0 {
-		a.lone = append(a.lone, loneExemplars{ls, timed})
+		a.lone = append(a.lone, loneExemplars{t.ls.Copy(), timed})
 	}
 	return nil
 }

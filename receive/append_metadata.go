@@ -71,11 +71,15 @@ func (a *appendRun) seriesMetadata(t *appendTarget) appendRefusal {
 		return appendRefusal{reason: ReasonBadSymbol, err: fmt.Errorf("unit of its metadata: %w", err)}
 	}
 	t.opts.Metadata = metadata.Metadata{Type: m.Type, Help: help, Unit: unit}
+	return appendRefusal{}
+}
+
+// nameFamily tells the storage which metric family the metadata of t is of.
+func (a *appendRun) nameFamily(t *appendTarget) {
 	if !t.opts.Metadata.IsEmpty() {
 		native := len(a.series.Histograms) > 0
-		t.opts.MetricFamilyName = metricFamily(t.ls.Get(model.MetricNameLabel), m.Type, native)
+		t.opts.MetricFamilyName = metricFamily(t.ls.Get(model.MetricNameLabel), t.opts.Metadata.Type, native)
 	}
-	return appendRefusal{}
 }
 
 // metadataText returns symbol ref as a string that may be kept. Many series of

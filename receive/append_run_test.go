@@ -27,7 +27,7 @@ func TestHashCollision(t *testing.T) {
 	to := newFakeStorage()
 	run := newRun(t, to, body)
 	other := labels.FromStrings("__name__", "other")
-	run.seen[labels.FromStrings("__name__", "m").Hash()] = appendLast{ls: other, t: 2, val: sampleValue{v: 2}, ok: true}
+	run.names[labels.FromStrings("__name__", "m").Hash()] = namedSeries{ls: other, id: 1}
 	if err := run.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

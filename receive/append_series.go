@@ -76,65 +76,47 @@ type appendPoint struct {
 	index int
 }
 
-// appendLast is a series of the request and, if ok, its newest sample in the
-// open transaction.
-type appendLast struct {
-	ls  labels.Labels
-	t   int64
-	val sampleValue
-	ok  bool
-}
-
 // appendTarget is the series that samples are being appended to.
 type appendTarget struct {
-	ls     labels.Labels
-	ref    storage.SeriesRef
-	last   appendLast
+	ls   labels.Labels
+	ref  storage.SeriesRef
+	opts storage.AppendV2Options
+	// named is false as long as nobody needed the labels of a known series.
+	named bool
+	// id stands for the series in this transaction once the storage has been
+	// asked for it: the reference, if the storage is one that keeps them.
+	id     storage.SeriesRef
+	asked  bool
 	strict bool // the series may not be appended to in this transaction
-	opts   storage.AppendV2Options
+
+	last    appendLast
+	hasLast bool
+	stored  bool // something was appended
 }
 
-// appendSeries gives each sample of a.series a verdict. An error means that
-// the request is malformed.
-func (a *appendRun) appendSeries(ctx context.Context) error {
+// appendSeries gives each sample of a.series, which is known by ref unless that
+// is zero, a verdict. An error means that the request is malformed.
+func (a *appendRun) appendSeries(ctx context.Context, ref storage.SeriesRef) error {
 	n := tallyCounts{len(a.series.Samples), len(a.series.Histograms)}
+	a.target = appendTarget{}
+	t := &a.target
 	if a.tx.broken != 0 {
 		a.tally.samples[a.tx.broken][floatSample] += n[floatSample]
 		a.tally.samples[a.tx.broken][histogramSample] += n[histogramSample]
 		return nil
 	}
-	ls, refusal := a.seriesLabels()
-	if refusal.err != nil {
-		if errors.Is(refusal.err, errMalformed) {
-			return refusal.err
-		}
-		a.refuseSeries(refusal, n)
+	if ref == droppedRef {
+		a.dropSeries(n)
 		return nil
 	}
-	if n.total() == 0 {
-		if len(a.series.Exemplars) > 0 {
-			return a.loneExemplars(ls)
-		}
-		// 1.0 asks for no samples in a series.
-		if a.req.Version() == writepb.V2 {
-			a.refuseSeries(appendRefusal{ReasonNoSamples, errNoSamples}, n)
-		}
-		return nil
-	}
-
-	a.target = appendTarget{ls: ls}
-	t := &a.target
-	if refusal := a.seriesMetadata(t); refusal.err != nil {
-		a.refuseSeries(refusal, n)
-		return nil
+	if ref != 0 && n.total() > 0 {
+		t.ref, t.id, t.asked = ref, ref, true
+		a.recall(t)
+	} else if done, err := a.nameSeries(t, n); done || err != nil {
+		return err
 	}
 	if err := a.seriesExemplars(t); err != nil {
 		return err
-	}
-	hash := ls.Hash()
-	if last, ok := a.seen[hash]; ok {
-		t.last = last
-		t.strict = !labels.Equal(last.ls, ls)
 	}
 	firstLater := len(a.later)
 	for _, p := range a.seriesPoints() {
@@ -148,11 +130,48 @@ func (a *appendRun) appendSeries(ctx context.Context) error {
 		}
 		a.appendPoint(ctx, t, st, p.t, val)
 	}
-	if t.last.ok && !t.strict {
-		a.seen[hash] = t.last
-	}
+	a.keepLast(t)
 	a.exemplarsLeft(t, a.later[firstLater:])
 	return nil
+}
+
+// nameSeries builds the labels and the metadata of a series that is not known.
+// It returns true if nothing is left to do for it.
+func (a *appendRun) nameSeries(t *appendTarget, n tallyCounts) (done bool, err error) {
+	refusal := a.seriesLabels(t)
+	switch {
+	case errors.Is(refusal.err, errMalformed):
+		return true, refusal.err
+	case refusal.err != nil:
+		a.refuseSeries(refusal, n)
+		return true, nil
+	case t.ls.IsEmpty():
+		t.ref = droppedRef
+		a.dropSeries(n)
+		return true, nil
+	}
+	if n.total() == 0 {
+		if len(a.series.Exemplars) > 0 {
+			return true, a.loneExemplars(t)
+		}
+		// 1.0 asks for no samples in a series.
+		if a.req.Version() == writepb.V2 {
+			a.refuseSeries(appendRefusal{ReasonNoSamples, errNoSamples}, n)
+		}
+		return true, nil
+	}
+	if refusal := a.seriesMetadata(t); refusal.err != nil {
+		a.refuseSeries(refusal, n)
+		return true, nil
+	}
+	return false, nil
+}
+
+// dropSeries counts what the rules of relabelling drop.
+func (a *appendRun) dropSeries(n tallyCounts) {
+	a.tally.samples[ReasonDropped][floatSample] += n[floatSample]
+	a.tally.samples[ReasonDropped][histogramSample] += n[histogramSample]
+	a.tally.exemplars[exemplarRefused] += len(a.series.Exemplars)
 }
 
 // seriesPoints returns the samples and histograms of a.series by time. Senders
@@ -218,21 +237,25 @@ func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int
 	case ts > a.limits.maxTime:
 		a.refusePoint(t, ReasonTooFarInFuture, kind, ts, errTooFarInFuture)
 		return
-	case t.strict || t.last.ok && ts < t.last.t:
+	case !a.open(ctx):
+		a.tally.add(a.tx.broken, kind)
+		return
+	}
+	a.ask(t)
+	switch {
+	case t.strict || t.hasLast && ts < t.last.t:
 		// An appender does not compare the samples of one transaction with
 		// each other: it would take this one and lose it silently.
-		a.later = append(a.later, appendLater{ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
+		if a.needLabels(t, kind) {
+			a.later = append(a.later, appendLater{ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
+		}
 		return
-	case t.last.ok && ts == t.last.t:
+	case t.hasLast && ts == t.last.t:
 		if val.equal(t.last.val) {
 			a.tx.samples[ReasonDuplicate][kind]++
 			return
 		}
 		a.refusePoint(t, ReasonConflict, kind, ts, errOtherInRequest)
-		return
-	}
-	if !a.open(ctx) {
-		a.tally.add(a.tx.broken, kind)
 		return
 	}
 	a.appendTo(ctx, t, st, ts, val)
@@ -245,16 +268,25 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 		opts.Exemplars = nil
 	}
 	ref, err := a.tx.app.Append(t.ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
-	if err != nil {
-		if partial, ok := errorAs[*storage.AppendPartialError](err); ok {
-			a.countExemplarErrors(partial)
-			a.tx.exemplars -= len(partial.ExemplarErrors)
-			err = nil
+	partial, stored := errorAs[*storage.AppendPartialError](err)
+	if err != nil && !stored && !t.named {
+		// The reference may be out of date, and whatever else it is is told
+		// with the labels.
+		if !a.needLabels(t, val.kind()) {
+			return
 		}
+		ref, err = a.tx.app.Append(0, t.ls, st, ts, val.v, val.h, val.fh, opts)
+		partial, stored = errorAs[*storage.AppendPartialError](err)
+	}
+	if stored {
+		a.countExemplarErrors(partial)
+		a.tx.exemplars -= len(partial.ExemplarErrors)
+		err = nil
 	}
 	if err == nil {
 		t.ref = ref
-		t.last = appendLast{ls: t.ls, t: ts, val: val, ok: true}
+		t.last = appendLast{t: ts, val: val}
+		t.hasLast, t.stored = true, true
 		a.tx.samples[ReasonStored][val.kind()]++
 		a.tx.exemplars += len(opts.Exemplars)
 		if opts.Exemplars != nil {
@@ -278,6 +310,16 @@ func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind,
 	var n tallyCounts
 	n[kind] = 1
 	if e := a.tally.refuse(reason, n); e != nil {
-		e.series, e.t, e.hasT, e.err = t.ls.String(), ts, true, err
+		e.series, e.t, e.hasT, e.err = a.describe(t), ts, true, err
 	}
+}
+
+// describe returns the labels of t for a message.
+func (a *appendRun) describe(t *appendTarget) string {
+	if !t.named {
+		if refusal := a.seriesLabels(t); refusal.err != nil {
+			return "(" + refusal.err.Error() + ")"
+		}
+	}
+	return t.ls.String()
 }

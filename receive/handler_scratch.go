@@ -19,19 +19,19 @@ type handlerScratch struct {
 func newHandlerScratch() *handlerScratch {
 	return &handlerScratch{run: appendRun{
 		builder: labels.NewScratchBuilder(16),
-		seen:    map[uint64]appendLast{},
+		names:   map[uint64]namedSeries{},
 		texts:   map[uint32]string{},
 	}}
 }
 
 // recycle forgets the request. It returns false if s is too large to be kept.
 func (s *handlerScratch) recycle() bool {
-	series := len(s.run.seen)
+	names := len(s.run.names)
 	s.run.forget()
-	const pointSize, labelSize, exemplarSize, seenSize = 24, 48, 48, 96
+	const pointSize, labelSize, exemplarSize, nameSize, learntSize = 24, 48, 48, 64, 24
 	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
 		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
-		seenSize*series
+		nameSize*names + learntSize*cap(s.run.learnt) + s.run.seen.footprint()
 	return size <= maxScratchBytes
 }
 
@@ -42,7 +42,9 @@ func (a *appendRun) forget() {
 	a.series.Release()
 	clear(a.labels[:cap(a.labels)])
 	clear(a.carried[:cap(a.carried)])
-	clear(a.seen)
+	clear(a.names)
+	a.seen.reset()
+	a.learnt = a.learnt[:0]
 	clear(a.texts)
 	a.builder.Reset()
 	// Its buffer is the builder's and no larger than MaxLabelBytes.

@@ -53,6 +53,8 @@ type head struct {
 	db        *tsdb.DB
 	cutter    *blockCutter
 	collected *recorder
+	// refs are good for db alone: another counts its references anew.
+	refs *SeriesRefs
 
 	writers gate
 	readers gate
@@ -122,6 +124,7 @@ func (h *head) openDB() (err error) {
 	if err != nil {
 		return err
 	}
+	h.refs = NewSeriesRefs(func() int { return int(h.db.Head().NumSeries()) })
 	// Passes of ours do what the TSDB would do on its own: a panic in its
 	// goroutine could not be fenced.
 	h.db.DisableCompactions()

@@ -29,7 +29,7 @@ type headAppender struct {
 
 var (
 	_ storage.AppenderV2 = (*headAppender)(nil)
-	_ storage.GetRef     = (*headAppender)(nil)
+	_ RefAppender        = (*headAppender)(nil)
 )
 
 var errLostLog = errors.New("samples were not written")
@@ -80,6 +80,9 @@ func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef,
 	}
 	return 0, labels.EmptyLabels()
 }
+
+// SeriesRefs are those of the head.
+func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 
 // Commit makes the samples durable and visible: when it returns nil they are in
 // the write-ahead log, as far as the operating system is concerned. After an

@@ -91,6 +91,8 @@ func (h *head) cutDue(ctx context.Context) (err error) {
 // cutInOrder cuts what is in memory up to maxt, inclusive, into a block.
 func (h *head) cutInOrder(maxt int64) error {
 	inMemory := h.db.Head()
+	// Cutting drops the series that have no other samples.
+	defer h.refs.Forget()
 	block := tsdb.NewRangeHeadWithIsolationDisabled(inMemory, inMemory.MinTime(), maxt)
 	if err := h.db.CompactHead(block); err != nil {
 		return fmt.Errorf("tenant %q: cut a block in %s: %w", h.tenant, h.dir, err)

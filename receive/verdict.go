@@ -17,6 +17,9 @@ const (
 	ReasonStored Reason = iota
 	// ReasonDuplicate: already there with the same value.
 	ReasonDuplicate
+	// ReasonDropped: the receiver's relabelling rules drop the series. Nothing
+	// is stored, as the rules want it, so the sender has nothing to do.
+	ReasonDropped
 
 	// ReasonOutOfOrder: older than the newest sample of its series, and the
 	// storage takes none out of order.
@@ -76,7 +79,7 @@ type Class uint8
 
 // The classes.
 const (
-	// Accepted: the value is in the storage.
+	// Accepted: the value is in the storage, or is meant not to be.
 	Accepted Class = iota
 	// Final: sending it again cannot help. Never answered by a 5xx alone.
 	Final
@@ -109,6 +112,7 @@ type verdictRow struct {
 var verdictTable = [numReasons]verdictRow{
 	ReasonStored:    {"stored", Accepted, http.StatusNoContent},
 	ReasonDuplicate: {"duplicate", Accepted, http.StatusNoContent},
+	ReasonDropped:   {"dropped", Accepted, http.StatusNoContent},
 
 	ReasonOutOfOrder:     {"out_of_order", Final, http.StatusBadRequest},
 	ReasonTooOld:         {"too_old", Final, http.StatusBadRequest},

@@ -43,10 +43,20 @@ func countFields(body []byte, at span, message string) (n fieldCounts) {
 // limit returns an error if there are more elements of a field in at than its
 // bytes can hold in earnest.
 func (n fieldCounts) limit(num, least int, at span, message string) error {
-	if size := int(at.end - at.off); size > fewBytes && n[num] > size/least {
+	if n[num] > mostElements(at, least) {
 		return &SyntaxError{Message: message, Field: num, Offset: int(at.off), Reason: tooManyElements}
 	}
 	return nil
+}
+
+// mostElements is how many elements, each of which takes some bytes at least, a
+// message may have. Short ones are not worth counting.
+func mostElements(at span, least int) int {
+	size := int(at.end - at.off)
+	if size <= fewBytes {
+		return size
+	}
+	return size / least
 }
 
 // tooManyElements is the reason of a SyntaxError.

@@ -1,7 +1,6 @@
 package writepb
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -30,13 +29,18 @@ func (v Version) String() string {
 }
 
 // Request is one decoded frame. The zero value is ready for Reset. It may be
-// read by several goroutines as long as each uses a Series of its own.
+// read by several goroutines as long as each uses a Series of its own, but for
+// Seed and Outline.
 type Request struct {
-	version  Version
-	body     []byte
-	series   []span
-	symbols  []span // 2.0 only
-	metadata []span // 1.0 only
+	version Version
+	body    []byte
+	series  []span
+	texts   []span // the symbols of 2.0, the metadata of 1.0
+
+	// For the keys of Outline.
+	seed     uint64
+	hashes   [][2]uint64 // of the symbols
+	material []byte
 }
 
 // Reset makes r stand for body, which is a decompressed message of version v.
@@ -48,12 +52,7 @@ func (r *Request) Reset(v Version, body []byte) error {
 		return fmt.Errorf("%w: body of %d bytes is longer than the 4 GiB that remote write allows", ErrMalformed, len(body))
 	}
 	r.version, r.body = v, body
-	var err error
-	if v == V2 {
-		err = r.frameV2()
-	} else {
-		err = r.frameV1()
-	}
+	err := r.frame(frames[v])
 	if err != nil {
 		r.Release()
 	}
@@ -63,21 +62,37 @@ func (r *Request) Reset(v Version, body []byte) error {
 // Release drops the body and keeps only the tables for reuse.
 func (r *Request) Release() {
 	r.body = nil
-	r.series, r.symbols, r.metadata = r.series[:0], r.symbols[:0], r.metadata[:0]
+	r.series, r.texts, r.hashes = r.series[:0], r.texts[:0], r.hashes[:0]
 }
 
 // Footprint returns the bytes that the tables of r hold on to.
 func (r *Request) Footprint() int {
-	return 8 * (cap(r.series) + cap(r.symbols) + cap(r.metadata))
+	return 8*(cap(r.series)+cap(r.texts)) + keyMaterial*cap(r.hashes) + cap(r.material)
 }
 
-func (r *Request) frameV1() error {
-	rd := newReader(r.body, r.whole(), "WriteRequest")
-	n := countFields(r.body, r.whole(), "WriteRequest")
-	if err := errors.Join(n.limit(1, leastSeries, r.whole(), "WriteRequest"), n.limit(3, leastText, r.whole(), "WriteRequest")); err != nil {
-		return err
-	}
-	r.series, r.metadata = room(r.series, n[1]), room(r.metadata, n[3])
+// frame is the outermost message of a version.
+type frame struct {
+	message, sentAs, other string
+	series, texts          int    // field numbers
+	foreign                [2]int // those that only the other version has
+}
+
+var frames = [...]frame{
+	V1: {
+		message: "WriteRequest", sentAs: "prometheus.WriteRequest (1.0)", other: "io.prometheus.write.v2.Request (2.0)",
+		series: 1, texts: 3, foreign: [2]int{4, 5},
+	},
+	V2: {
+		message: "Request", sentAs: "io.prometheus.write.v2.Request (2.0)", other: "prometheus.WriteRequest (1.0)",
+		series: 5, texts: 4, foreign: [2]int{1, 3},
+	},
+}
+
+// frame notes where everything lies. The tables take several times what an
+// empty element takes in the body, so their lengths are bounded on the way.
+func (r *Request) frame(f frame) error {
+	rd := newReader(r.body, r.whole(), f.message)
+	mostSeries, mostTexts := mostElements(r.whole(), leastSeries), mostElements(r.whole(), leastText)
 	var foreign int
 	for {
 		num, typ, ok := rd.next()
@@ -85,60 +100,44 @@ func (r *Request) frameV1() error {
 			break
 		}
 		switch num {
-		case 1:
+		case f.series:
 			if rd.want(typ, protowire.BytesType) {
-				r.series = append(r.series, rd.bytes())
+				r.series = rd.element(r.series, mostSeries)
 			}
-		case 3:
+		case f.texts:
 			if rd.want(typ, protowire.BytesType) {
-				r.metadata = append(r.metadata, rd.bytes())
+				r.texts = rd.element(r.texts, mostTexts)
 			}
-		case 4, 5:
+		case f.foreign[0], f.foreign[1]:
 			foreign++
 			rd.skip(typ)
 		default:
 			rd.skip(typ)
 		}
 	}
-	if rd.err == nil && foreign > 0 && len(r.series)+len(r.metadata) == 0 {
-		return fmt.Errorf("%w: it was sent as prometheus.WriteRequest (1.0) but holds only fields of io.prometheus.write.v2.Request (2.0)", ErrOtherVersion)
+	if rd.err == nil && foreign > 0 && len(r.series)+len(r.texts) == 0 {
+		return fmt.Errorf("%w: it was sent as %s but holds only fields of %s", ErrOtherVersion, f.sentAs, f.other)
 	}
 	return rd.err
 }
 
-func (r *Request) frameV2() error {
-	rd := newReader(r.body, r.whole(), "Request")
-	n := countFields(r.body, r.whole(), "Request")
-	if err := errors.Join(n.limit(5, leastSeries, r.whole(), "Request"), n.limit(4, leastText, r.whole(), "Request")); err != nil {
-		return err
+// element appends where the next element of a table lies. A table that is too
+// small gets the room for all that are to come at once.
+func (r *reader) element(table []span, most int) []span {
+	n := len(table) + 1
+	if n > cap(table) {
+		ahead := *r
+		ahead.bytes()
+		n += countFields(r.body, span{uint32(ahead.pos), uint32(r.end)}, r.message)[r.field]
 	}
-	r.series, r.symbols = room(r.series, n[5]), room(r.symbols, n[4])
-	var foreign int
-	for {
-		num, typ, ok := rd.next()
-		if !ok {
-			break
-		}
-		switch num {
-		case 4:
-			if rd.want(typ, protowire.BytesType) {
-				r.symbols = append(r.symbols, rd.bytes())
-			}
-		case 5:
-			if rd.want(typ, protowire.BytesType) {
-				r.series = append(r.series, rd.bytes())
-			}
-		case 1, 3:
-			foreign++
-			rd.skip(typ)
-		default:
-			rd.skip(typ)
-		}
+	if n > most {
+		r.fail(r.pos, tooManyElements)
+		return table
 	}
-	if rd.err == nil && foreign > 0 && len(r.series)+len(r.symbols) == 0 {
-		return fmt.Errorf("%w: it was sent as io.prometheus.write.v2.Request (2.0) but holds only fields of prometheus.WriteRequest (1.0)", ErrOtherVersion)
+	if n > cap(table) {
+		table = append(make([]span, 0, n), table...)
 	}
-	return rd.err
+	return append(table, r.bytes())
 }
 
 func (r *Request) whole() span { return span{0, uint32(len(r.body))} }
@@ -153,18 +152,20 @@ func (r *Request) NumSeries() int { return len(r.series) }
 
 // NumMetadata returns how many entries Metadata has. A 2.0 request has none:
 // there metadata is part of each series.
-func (r *Request) NumMetadata() int { return len(r.metadata) }
-
-// NumSymbols returns the length of the symbol table of a 2.0 request.
-func (r *Request) NumSymbols() int { return len(r.symbols) }
+func (r *Request) NumMetadata() int {
+	if r.version == V2 {
+		return 0
+	}
+	return len(r.texts)
+}
 
 // Symbol returns entry ref of the symbol table of a 2.0 request. The bytes
 // belong to the body. The error matches ErrSymbol.
 func (r *Request) Symbol(ref uint32) ([]byte, error) {
-	if uint64(ref) >= uint64(len(r.symbols)) {
-		return nil, fmt.Errorf("%w: %d is outside of the %d symbols of the request", ErrSymbol, ref, len(r.symbols))
+	if uint64(ref) >= uint64(len(r.texts)) {
+		return nil, fmt.Errorf("%w: %d is outside of the %d symbols of the request", ErrSymbol, ref, len(r.texts))
 	}
-	return r.slice(r.symbols[ref]), nil
+	return r.slice(r.texts[ref]), nil
 }
 
 // FamilyMetadata is an entry of the metadata of a 1.0 request. Its bytes
@@ -177,7 +178,7 @@ type FamilyMetadata struct {
 // Metadata decodes entry i of the metadata of a 1.0 request.
 func (r *Request) Metadata(i int) (FamilyMetadata, error) {
 	m := FamilyMetadata{Type: model.MetricTypeUnknown}
-	rd := newReader(r.body, r.metadata[i], "MetricMetadata")
+	rd := newReader(r.body, r.texts[i], "MetricMetadata")
 	for {
 		num, typ, ok := rd.next()
 		if !ok {

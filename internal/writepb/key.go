@@ -1,0 +1,237 @@
+package writepb
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Key stands for the labels of a series as they were sent, and in 2.0 for its
+// metadata too: a 128-bit XXH3 hash under a seed. Series of the same key, seed
+// and version have the same labels, in the same order and encoding; the other way
+// round the same labels sent in another order have another key.
+type Key [2]uint64
+
+// Outline is what can be told of a series without decoding its labels.
+type Outline struct {
+	Key Key
+	// Float is the sample of a series that has one float and nothing else, if
+	// Single. Of any other the rest has to be decoded with Request.Series.
+	Float  Sample
+	Single bool
+}
+
+// keyMaterial is the size of a symbol in what the key of a 2.0 series is made
+// of. All 128 bits count: two symbols must not be taken for one another more
+// easily than two series.
+const keyMaterial = 16
+
+// Seed prepares r for Outline: it hashes the symbols of a 2.0 request, once.
+func (r *Request) Seed(seed uint64) {
+	// The versions hash different things, so that their keys must not meet.
+	r.seed = seed + uint64(r.version)
+	if r.version != V2 {
+		return
+	}
+	r.hashes = room(r.hashes, len(r.texts))
+	for _, at := range r.texts {
+		h := xxh3.Hash128Seed(r.body[at.off:at.end], r.seed)
+		r.hashes = append(r.hashes, [2]uint64{h.Lo, h.Hi})
+	}
+}
+
+// Outline walks series i once and describes it. It returns false if the series
+// is not laid out as every known writer does it, or is malformed: then only
+// Request.Series can tell what it is. Seed must have been called after Reset.
+func (r *Request) Outline(i int, out *Outline) bool {
+	if r.version == V2 {
+		return r.outlineV2(r.series[i], out)
+	}
+	return r.outlineV1(r.series[i], out)
+}
+
+// The tags that writers put in front of the fields, all of one byte.
+const (
+	tagLabels      = 1<<3 | 2
+	tagSample      = 2<<3 | 2
+	tagMetadata    = 5<<3 | 2
+	tagSampleValue = 1<<3 | 1
+	tagSampleTime  = 2<<3 | 0
+	tagSampleStart = 3<<3 | 0
+	tagType        = 1<<3 | 0
+	tagHelp        = 3<<3 | 0
+	tagUnit        = 4<<3 | 0
+)
+
+func (r *Request) outlineV1(at span, out *Outline) bool {
+	body, pos, end := r.body, int(at.off), int(at.end)
+	n := 0
+	for pos < end && body[pos] == tagLabels {
+		next := skipField(body, pos, end)
+		if next < 0 {
+			return false
+		}
+		pos = next
+		n++
+	}
+	if n == 0 || n > MaxLabels {
+		return false
+	}
+	h := xxh3.Hash128Seed(body[at.off:pos], r.seed)
+	out.Key = Key{h.Hi, h.Lo}
+	return r.outlineRest(pos, end, out, V1)
+}
+
+func (r *Request) outlineV2(at span, out *Outline) bool {
+	body, pos, end := r.body, int(at.off), int(at.end)
+	if pos >= end || body[pos] != tagLabels {
+		return false
+	}
+	refs, pos := fieldAt(body, pos, end)
+	if pos < 0 {
+		return false
+	}
+	r.material = r.material[:0]
+	n := 0
+	for p := int(refs.off); p < int(refs.end); n++ {
+		ref, next := shortVarint(body, p, int(refs.end))
+		if next < 0 || !r.addMaterial(ref) {
+			return false
+		}
+		p = next
+	}
+	if n == 0 || n%2 != 0 || n > 2*MaxLabels {
+		return false
+	}
+	if !r.outlineRest(pos, end, out, V2) {
+		return false
+	}
+	h := xxh3.Hash128Seed(r.material, r.seed)
+	out.Key = Key{h.Hi, h.Lo}
+	return true
+}
+
+func (r *Request) addMaterial(ref uint64) bool {
+	if ref >= uint64(len(r.hashes)) {
+		return false
+	}
+	h := &r.hashes[ref]
+	r.material = binary.LittleEndian.AppendUint64(r.material, h[0])
+	r.material = binary.LittleEndian.AppendUint64(r.material, h[1])
+	return true
+}
+
+// outlineRest looks at what follows the labels.
+func (r *Request) outlineRest(pos, end int, out *Outline, v Version) bool {
+	body := r.body
+	out.Single = false
+	for others := 0; pos < end; others++ {
+		tag := body[pos]
+		if tag == tagLabels || tag&7 != 2 || tag > tagMetadata {
+			return false // More labels, or something unheard of.
+		}
+		at, next := fieldAt(body, pos, end)
+		if next < 0 {
+			return false
+		}
+		pos = next
+		if tag == tagMetadata && v == V2 {
+			if pos != end || !r.addMetadata(at) {
+				return false
+			}
+			break
+		}
+		out.Single = others == 0 && tag == tagSample && outlineSample(body, at, &out.Float, v)
+	}
+	return true
+}
+
+// outlineSample decodes a sample, or returns false if it is not as writers put
+// it.
+func outlineSample(body []byte, at span, out *Sample, v Version) bool {
+	*out = Sample{}
+	pos, end := int(at.off), int(at.end)
+	for pos < end {
+		tag := body[pos]
+		switch {
+		case tag == tagSampleValue && end-pos >= 9:
+			out.Value = math.Float64frombits(binary.LittleEndian.Uint64(body[pos+1:]))
+			pos += 9
+			continue
+		case tag == tagSampleTime, tag == tagSampleStart && v == V2:
+		default:
+			return false
+		}
+		t, n := binary.Uvarint(body[pos+1 : end])
+		if n <= 0 {
+			return false
+		}
+		pos += 1 + n
+		if tag == tagSampleTime {
+			out.Timestamp = int64(t)
+		} else {
+			out.StartTimestamp = int64(t)
+		}
+	}
+	return true
+}
+
+// addMetadata makes the metadata of a 2.0 series part of its key.
+func (r *Request) addMetadata(at span) bool {
+	pos, end := int(at.off), int(at.end)
+	for pos < end {
+		tag := r.body[pos]
+		n, next := shortVarint(r.body, pos+1, end)
+		if next < 0 {
+			return false
+		}
+		pos = next
+		r.material = append(r.material, tag)
+		switch tag {
+		case tagType:
+			r.material = binary.LittleEndian.AppendUint64(r.material, n)
+		case tagHelp, tagUnit:
+			if !r.addMaterial(n) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// fieldAt returns where the content of the field at pos lies, which has a tag of
+// one byte and a length, and the position after it, -1 if it is cut short.
+func fieldAt(body []byte, pos, end int) (span, int) {
+	n, pos := shortVarint(body, pos+1, end)
+	if pos < 0 || n > uint64(end-pos) {
+		return span{}, -1
+	}
+	next := pos + int(n)
+	return span{uint32(pos), uint32(next)}, next
+}
+
+func skipField(body []byte, pos, end int) int {
+	_, next := fieldAt(body, pos, end)
+	return next
+}
+
+// shortVarint reads a number and returns the position after it, or -1 if it is
+// cut short or takes more than four bytes.
+func shortVarint(body []byte, pos, end int) (uint64, int) {
+	if pos < end && body[pos] < 0x80 {
+		return uint64(body[pos]), pos + 1
+	}
+	var v uint64
+	for shift := uint(0); shift < 28 && pos < end; shift += 7 {
+		b := body[pos]
+		pos++
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v, pos
+		}
+	}
+	return 0, -1
+}

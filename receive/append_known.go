@@ -1,0 +1,84 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// lookUpBatch is how many series are looked up under one lock.
+const lookUpBatch = 128
+
+// appendSome appends series from i on and returns how many. With a transaction
+// open over a storage that keeps references, those of known series are found
+// without decoding labels.
+func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
+	if a.tx.refs == nil {
+		return 1, a.appendAt(ctx, i, &knownSeries{})
+	}
+	batch := a.known[:min(lookUpBatch, a.req.NumSeries()-i)]
+	for j := range batch {
+		k := &batch[j]
+		k.ref = 0
+		k.keyed = a.req.Outline(i+j, &k.Outline)
+	}
+	refs := a.tx.refs.SeriesRefs()
+	refs.lookUp(batch)
+	for j := range batch {
+		k := &batch[j]
+		if k.Single && k.ref != 0 && a.appendKnown(k) {
+			continue
+		}
+		if err := a.appendAt(ctx, i+j, k); err != nil {
+			return 0, err
+		}
+	}
+	refs.learn(a.learnt)
+	a.learnt = a.learnt[:0]
+	return len(batch), nil
+}
+
+// appendKnown appends the one float of a known series. It returns false if
+// there is more to be said about it than that it is stored.
+func (a *appendRun) appendKnown(k *knownSeries) bool {
+	t := k.Float.Timestamp
+	if a.tx.app == nil || k.ref == droppedRef || t > min(maxTimestamp, a.limits.maxTime) || t < minTimestamp {
+		return false
+	}
+	last, fresh := a.seen.add(k.ref)
+	if !fresh {
+		return false
+	}
+	ref, err := a.tx.app.Append(k.ref, labels.EmptyLabels(), k.Float.StartTimestamp, t, k.Float.Value, nil, nil, storage.AOptions{})
+	if err != nil {
+		a.seen.removeLast()
+		return false
+	}
+	last.t, last.val = t, sampleValue{v: k.Float.Value}
+	if ref != k.ref {
+		// The storage has made the series anew in this very moment.
+		again, _ := a.seen.add(ref)
+		again.t, again.val = t, sampleValue{v: k.Float.Value}
+	}
+	a.tx.samples[ReasonStored][floatSample]++
+	return true
+}
+
+// appendAt decodes series i and appends it, and learns its reference. k says
+// what is known of it.
+func (a *appendRun) appendAt(ctx context.Context, i int, k *knownSeries) error {
+	if err := a.req.Series(i, &a.series); err != nil {
+		return fmt.Errorf("series %d: %w", i, err)
+	}
+	if err := a.appendSeries(ctx, k.ref); err != nil {
+		return fmt.Errorf("series %d: %w", i, err)
+	}
+	// Metadata goes to the storage with the first sample that is stored.
+	t := &a.target
+	if k.keyed && t.ref != k.ref && t.ref != 0 && (t.stored || t.ref == droppedRef) {
+		a.learnt = append(a.learnt, learntRef{k.Key, t.ref})
+	}
+	return nil
+}
