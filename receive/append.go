@@ -48,9 +48,10 @@ type appendRun struct {
 	tx       appendTx
 	known    [lookUpBatch]knownSeries
 	learnt   []learntRef
+	next     uint32 // where the next known series is likely to be
 	seen     seenSeries
-	names    map[uint64]namedSeries // by the hash of the labels; see askByName
-	expanded int64                  // bytes of labels so far
+	named    namedSeries
+	expanded int64 // bytes of labels so far
 	later    []appendLater
 	lone     []loneExemplars
 	doubtful []appendDoubt
@@ -69,6 +70,7 @@ type appendLimits struct {
 type appendTx struct {
 	app       storage.AppenderV2
 	refs      RefAppender // app, if it is one
+	hits      int         // series known by their references
 	samples   [numReasons]tallyCounts
 	exemplars int
 	// broken is why the storage is not asked any more.

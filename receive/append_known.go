@@ -25,11 +25,14 @@ func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 		k.keyed = a.req.Outline(i+j, &k.Outline)
 	}
 	refs := a.tx.refs.SeriesRefs()
-	refs.lookUp(batch)
+	a.next = refs.lookUp(batch, a.next)
 	for j := range batch {
 		k := &batch[j]
-		if k.Single && k.ref != 0 && a.appendKnown(k) {
-			continue
+		if k.ref != 0 {
+			a.tx.hits++
+			if k.Single && a.appendKnown(k) {
+				continue
+			}
 		}
 		if err := a.appendAt(ctx, i+j, k); err != nil {
 			return 0, err
@@ -53,14 +56,14 @@ func (a *appendRun) appendKnown(k *knownSeries) bool {
 	}
 	ref, err := a.tx.app.Append(k.ref, labels.EmptyLabels(), k.Float.StartTimestamp, t, k.Float.Value, nil, nil, storage.AOptions{})
 	if err != nil {
-		a.seen.removeLast()
+		a.seen.removeLast(k.ref)
 		return false
 	}
-	last.t, last.val = t, sampleValue{v: k.Float.Value}
+	*last = appendLast{t, sampleValue{v: k.Float.Value}}
 	if ref != k.ref {
 		// The storage has made the series anew in this very moment.
 		again, _ := a.seen.add(ref)
-		again.t, again.val = t, sampleValue{v: k.Float.Value}
+		*again = appendLast{t, sampleValue{v: k.Float.Value}}
 	}
 	a.tx.samples[ReasonStored][floatSample]++
 	return true

@@ -27,7 +27,8 @@ func TestHashCollision(t *testing.T) {
 	to := newFakeStorage()
 	run := newRun(t, to, body)
 	other := labels.FromStrings("__name__", "other")
-	run.names[labels.FromStrings("__name__", "m").Hash()] = namedSeries{ls: other, id: 1}
+	run.named.table.add(labels.FromStrings("__name__", "m").Hash())
+	run.named.series = append(run.named.series, namedRef{ls: other, id: 1})
 	if err := run.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}

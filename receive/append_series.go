@@ -86,6 +86,7 @@ type appendTarget struct {
 	// id stands for the series in this transaction once the storage has been
 	// asked for it: the reference, if the storage is one that keeps them.
 	id     storage.SeriesRef
+	entry  int // its number among the named series, plus one
 	asked  bool
 	strict bool // the series may not be appended to in this transaction
 
@@ -285,7 +286,7 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 	}
 	if err == nil {
 		t.ref = ref
-		t.last = appendLast{t: ts, val: val}
+		t.last = appendLast{ts, val}
 		t.hasLast, t.stored = true, true
 		a.tx.samples[ReasonStored][val.kind()]++
 		a.tx.exemplars += len(opts.Exemplars)

@@ -102,11 +102,11 @@ func TestScratchIsBounded(t *testing.T) {
 	s = newHandlerScratch()
 	s.decoded = make([]byte, 0, 1<<20)
 	s.run.tenant, s.run.to = "x", newFakeStorage()
-	s.run.names[1] = namedSeries{id: 1}
+	s.run.seen.add(1)
 	if !s.recycle() {
 		t.Error("a scratch of usual size is dropped")
 	}
-	if s.run.tenant != "" || s.run.to != nil || len(s.run.names) > 0 {
+	if s.run.tenant != "" || s.run.to != nil || len(s.run.seen.lasts) > 0 {
 		t.Error("a recycled scratch remembers its request")
 	}
 }

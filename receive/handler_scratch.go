@@ -19,19 +19,17 @@ type handlerScratch struct {
 func newHandlerScratch() *handlerScratch {
 	return &handlerScratch{run: appendRun{
 		builder: labels.NewScratchBuilder(16),
-		names:   map[uint64]namedSeries{},
 		texts:   map[uint32]string{},
 	}}
 }
 
 // recycle forgets the request. It returns false if s is too large to be kept.
 func (s *handlerScratch) recycle() bool {
-	names := len(s.run.names)
 	s.run.forget()
-	const pointSize, labelSize, exemplarSize, nameSize, learntSize = 24, 48, 48, 64, 24
+	const pointSize, labelSize, exemplarSize, learntSize = 24, 48, 48, 24
 	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
 		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
-		nameSize*names + learntSize*cap(s.run.learnt) + s.run.seen.footprint()
+		learntSize*cap(s.run.learnt) + s.run.seenFootprint()
 	return size <= maxScratchBytes
 }
 
@@ -42,8 +40,8 @@ func (a *appendRun) forget() {
 	a.series.Release()
 	clear(a.labels[:cap(a.labels)])
 	clear(a.carried[:cap(a.carried)])
-	clear(a.names)
 	a.seen.reset()
+	a.named.reset()
 	a.learnt = a.learnt[:0]
 	clear(a.texts)
 	a.builder.Reset()

@@ -1,0 +1,229 @@
+package receive
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+)
+
+// The load of the figures: 100,000 series of 9 labels, 20 scrapes, 2,000 samples
+// a request, 8 senders.
+const (
+	writeSeries  = 100_000
+	writeScrapes = 20
+	writeRequest = 2_000
+	writeSenders = 8
+)
+
+// writeLabels are the labels of series i.
+func writeLabels(i int) []prompb.Label {
+	metric, target := i%200, i/200
+	return []prompb.Label{
+		{Name: "__name__", Value: fmt.Sprintf("http_server_requests_metric_%03d_total", metric)},
+		{Name: "cluster", Value: "eu-west-1-production"},
+		{Name: "container", Value: fmt.Sprintf("service-%d", target%50)},
+		{Name: "instance", Value: fmt.Sprintf("10.%d.%d.%d:9090", target/2500, target/50%50, target%50)},
+		{Name: "job", Value: fmt.Sprintf("job-%d", target%20)},
+		{Name: "method", Value: []string{"GET", "POST", "PUT", "DELETE"}[metric%4]},
+		{Name: "namespace", Value: fmt.Sprintf("namespace-%d", target%30)},
+		{Name: "pod", Value: fmt.Sprintf("service-%d-7d9c5b8f6-%05x", target%50, target*2654435761&0xfffff)},
+		{Name: "status", Value: fmt.Sprint(200 + metric%5*100)},
+	}
+}
+
+// writeValue is what series i has at a scrape: counters of several speeds, and a
+// third of them gauges.
+func writeValue(i, scrape int) float64 {
+	if i%3 == 0 {
+		return float64(i%1000) + float64((i*7919+scrape*104729)%1000)/8
+	}
+	return float64(i) + float64(scrape*(i%97))
+}
+
+func writeTime(scrape int) int64 { return base + int64(scrape)*15_000 }
+
+// writeUsage is what a process has used so far.
+type writeUsage struct {
+	CPU     float64 // user and system seconds
+	PeakRSS int64   // bytes
+	HeapMB  float64 // live, after a collection
+}
+
+// writeChild is another process of this binary that serves or appends.
+type writeChild struct {
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	address string
+}
+
+func startWriteChild(tb testing.TB, mode string) *writeChild {
+	tb.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), writeChildMode+"="+mode, writeChildDir+"="+tb.TempDir())
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		tb.Fatal("the child did not start: ", err)
+	}
+	return &writeChild{cmd: cmd, stdin: stdin, address: strings.TrimSpace(line)}
+}
+
+func (c *writeChild) stop() {
+	_ = c.stdin.Close()
+	_ = c.cmd.Wait()
+}
+
+func (c *writeChild) get(tb testing.TB, path string) writeUsage {
+	tb.Helper()
+	res, err := http.Get("http://" + c.address + path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer res.Body.Close()
+	var u writeUsage
+	if err := json.NewDecoder(res.Body).Decode(&u); err != nil {
+		tb.Fatal(err)
+	}
+	return u
+}
+
+// writeLoad makes the requests of a scrape.
+type writeLoad struct {
+	version string
+	// fill puts the data of series i at a scrape into s.
+	fill func(s *prompb.TimeSeries, i, scrape int)
+}
+
+func (l writeLoad) encode(tb testing.TB, first, n, scrape int) []byte {
+	msg := &prompb.WriteRequest{}
+	for i := first; i < first+n; i++ {
+		s := prompb.TimeSeries{Labels: writeLabels(i)}
+		l.fill(&s, i, scrape)
+		msg.Timeseries = append(msg.Timeseries, s)
+	}
+	var raw []byte
+	var err error
+	if l.version == "2.0" {
+		raw, err = v2Of(msg).Marshal()
+	} else {
+		raw, err = msg.Marshal()
+	}
+	if err != nil {
+		tb.Error(err)
+	}
+	return snappy.Encode(nil, raw)
+}
+
+// send sends a scrape of series to the child, and wants it to be stored.
+func (l writeLoad) send(tb testing.TB, c *writeChild, client *http.Client, series, scrape int) {
+	var next sync.Mutex
+	var at int
+	take := func() (int, bool) {
+		next.Lock()
+		defer next.Unlock()
+		first := at
+		at += writeRequest
+		return first, first < series
+	}
+	var senders sync.WaitGroup
+	for range writeSenders {
+		senders.Go(func() {
+			for first, ok := take(); ok; first, ok = take() {
+				body := l.encode(tb, first, min(writeRequest, series-first), scrape)
+				req, _ := http.NewRequest(http.MethodPost, "http://"+c.address+"/write", bytes.NewReader(body))
+				req.Header.Set("Content-Encoding", "snappy")
+				req.Header.Set("Content-Type", map[string]string{"1.0": typeV1, "2.0": typeV2}[l.version])
+				res, err := client.Do(req)
+				if err != nil {
+					tb.Error(err)
+					return
+				}
+				text, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				if res.StatusCode != http.StatusNoContent {
+					tb.Errorf("status %d: %s", res.StatusCode, text)
+					return
+				}
+			}
+		})
+	}
+	senders.Wait()
+}
+
+func writeClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writeSenders}}
+}
+
+// BenchmarkRemoteWrite prints the samples that a server process stores per
+// second of its user and system time, over real HTTP, beside the floor: the
+// same samples appended to the same head by reference, in a process of its own.
+//
+//	go test ./receive -run '^$' -bench RemoteWrite -benchtime 1x
+func BenchmarkRemoteWrite(b *testing.B) {
+	var floor, floorFirst float64
+	b.Run("floor", func(b *testing.B) {
+		for range b.N {
+			c := startWriteChild(b, "floor")
+			first := c.get(b, "/append?from=0&to=1")
+			all := c.get(b, fmt.Sprintf("/append?from=1&to=%d", writeScrapes))
+			c.stop()
+			floorFirst = writeSeries / first.CPU
+			floor = writeSeries * writeScrapes / (first.CPU + all.CPU)
+			b.ReportMetric(floor, "samples/cpu-s")
+			b.ReportMetric(floorFirst, "first/cpu-s")
+			b.ReportMetric(float64(all.PeakRSS)/1e6, "peak-MB")
+		}
+	})
+	floats := func(s *prompb.TimeSeries, i, scrape int) {
+		s.Samples = append(s.Samples, prompb.Sample{Timestamp: writeTime(scrape), Value: writeValue(i, scrape)})
+	}
+	for _, l := range []writeLoad{{"1.0", floats}, {"2.0", floats}} {
+		b.Run("version="+l.version, func(b *testing.B) {
+			for range b.N {
+				c := startWriteChild(b, "server")
+				client := writeClient()
+				before := c.get(b, "/usage")
+				l.send(b, c, client, writeSeries, 0)
+				first := c.get(b, "/usage")
+				for scrape := 1; scrape < writeScrapes; scrape++ {
+					l.send(b, c, client, writeSeries, scrape)
+				}
+				all := c.get(b, "/usage")
+				client.CloseIdleConnections()
+				c.stop()
+				rate := writeSeries * writeScrapes / (all.CPU - before.CPU)
+				rateFirst := writeSeries / (first.CPU - before.CPU)
+				b.ReportMetric(rate, "samples/cpu-s")
+				b.ReportMetric(writeSeries*(writeScrapes-1)/(all.CPU-first.CPU), "steady/cpu-s")
+				b.ReportMetric(rateFirst, "first/cpu-s")
+				b.ReportMetric(float64(all.PeakRSS)/1e6, "peak-MB")
+				if floor > 0 {
+					b.ReportMetric(rate/floor, "of-floor")
+					b.ReportMetric(rateFirst/floorFirst, "first-of-floor")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package receive
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"syscall"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+const (
+	writeChildMode = "VARVE_WRITE_CHILD"
+	writeChildDir  = "VARVE_WRITE_CHILD_DIR"
+	// writeChildProfile is set by hand to the path that CPU profiles get.
+	writeChildProfile = "VARVE_WRITE_PROFILE"
+)
+
+// runWriteChild is the process that BenchmarkRemoteWrite measures. It ends with
+// its standard input.
+func runWriteChild(mode, dir string) error {
+	if path := os.Getenv(writeChildProfile); path != "" {
+		f, err := os.Create(path + "." + mode)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	tenants, err := OpenTenants(dir, TenantsOptions{})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	switch mode {
+	case "server":
+		h, err := NewHandler(tenants, HandlerOptions{TooFarInFuture: -1})
+		if err != nil {
+			return err
+		}
+		mux.Handle("/write", h)
+	case "floor":
+		f := &writeFloor{to: tenants}
+		f.build()
+		mux.HandleFunc("/append", f.serve)
+	}
+	mux.HandleFunc("/usage", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("gc") {
+			runtime.GC()
+		}
+		_ = json.NewEncoder(w).Encode(processUsage())
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr())
+	go func() { _ = http.Serve(listener, mux) }()
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func processUsage() writeUsage {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), PeakRSS: u.Maxrss * 1024, HeapMB: float64(mem.HeapAlloc) / 1e6}
+}
+
+// writeFloor appends to a head by reference what BenchmarkRemoteWrite sends.
+type writeFloor struct {
+	to   *Tenants
+	lss  []labels.Labels
+	refs []storage.SeriesRef
+}
+
+func (f *writeFloor) build() {
+	builder := labels.NewScratchBuilder(10)
+	for i := range writeSeries {
+		builder.Reset()
+		for _, l := range writeLabels(i) {
+			builder.Add(l.Name, l.Value)
+		}
+		f.lss = append(f.lss, builder.Labels())
+	}
+	f.refs = make([]storage.SeriesRef, writeSeries)
+}
+
+func (f *writeFloor) serve(w http.ResponseWriter, r *http.Request) {
+	from, _ := strconv.Atoi(r.FormValue("from"))
+	to, _ := strconv.Atoi(r.FormValue("to"))
+	before := processUsage()
+	for scrape := from; scrape < to; scrape++ {
+		for first := 0; first < writeSeries; first += writeRequest {
+			if err := f.append(r, first, scrape); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+		}
+	}
+	u := processUsage()
+	u.CPU -= before.CPU
+	_ = json.NewEncoder(w).Encode(u)
+}
+
+func (f *writeFloor) append(r *http.Request, first, scrape int) error {
+	app, err := f.to.Appender(r.Context(), DefaultTenant)
+	if err != nil {
+		return err
+	}
+	for i := first; i < first+writeRequest; i++ {
+		f.refs[i], err = app.Append(f.refs[i], f.lss[i], 0, writeTime(scrape), writeValue(i, scrape), nil, nil, storage.AOptions{})
+		if err != nil {
+			return err
+		}
+	}
+	return app.Commit()
+}
