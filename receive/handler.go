@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ type Handler struct {
 	metrics *handlerMetrics
 	scratch sync.Pool // of *handlerScratch
 	stored  sync.Map  // by the name of each tenant of which something was stored
+	rules   uint64    // no two handlers have the same
 }
 
 // NewHandler returns a Handler that appends to to. The error says what is wrong
@@ -47,7 +49,7 @@ func NewHandler(to Appendable, opts HandlerOptions) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{to: to, opts: opts, metrics: metrics}
+	h := &Handler{to: to, opts: opts, metrics: metrics, rules: rand.Uint64()}
 	h.scratch.New = func() any { return newHandlerScratch() }
 	return h, nil
 }
@@ -146,7 +148,10 @@ func (h *Handler) tenantLabel(tenant string, t *tally) string {
 
 // limits fixes the bounds for one request.
 func (h *Handler) limits(decoded int) appendLimits {
-	limits := appendLimits{maxTime: math.MaxInt64, labelBytes: h.opts.MaxDecodedBytes}
+	limits := appendLimits{
+		maxTime: math.MaxInt64, labelBytes: h.opts.MaxDecodedBytes,
+		relabel: h.opts.Relabel, rules: h.rules,
+	}
 	if h.opts.TooFarInFuture >= 0 {
 		limits.maxTime = time.Now().Add(h.opts.TooFarInFuture).UnixMilli()
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/relabel"
 )
 
 const (
@@ -50,6 +52,11 @@ type HandlerOptions struct {
 	// storage has to say of it in a method MaxLead() time.Duration, as Tenants
 	// has, if that is less. Negative means no bound.
 	TooFarInFuture time.Duration
+	// Relabel are rules that each series goes through before it is stored, in
+	// the meaning of Prometheus' write_relabel_configs. What they drop is
+	// counted as dropped and is no refusal. They see the labels as they were
+	// sent, without the tenant's name and external labels. Default none.
+	Relabel []*relabel.Config
 	// RetryAfter is what a sender is told to wait before it sends a request
 	// again, where that may help. It is rounded up to whole seconds. Default 5 seconds. Negative sends no Retry-After,
 	// which leaves it to the sender.
@@ -100,6 +107,13 @@ func (o HandlerOptions) Validate() error {
 	}
 	if o.MaxDecodedBytes > math.MaxUint32 {
 		errs = append(errs, fmt.Errorf("MaxDecodedBytes: %d is more than the %d that a block of snappy can hold", o.MaxDecodedBytes, uint32(math.MaxUint32)))
+	}
+	for i, rule := range o.Relabel {
+		if rule == nil {
+			errs = append(errs, fmt.Errorf("Relabel[%d]: is nil", i))
+		} else if err := rule.Validate(model.UTF8Validation); err != nil {
+			errs = append(errs, fmt.Errorf("Relabel[%d]: %w", i, err))
+		}
 	}
 	return errors.Join(errs...)
 }
