@@ -18,6 +18,7 @@ func checkV1(t *testing.T, body []byte) {
 	t.Helper()
 	var want prompb.WriteRequest
 	wantErr := want.Unmarshal(body)
+	checkOutlines(t, V1, body)
 	got, err := readAll(V1, body)
 	if errors.Is(err, ErrOtherVersion) {
 		if wantErr == nil && len(want.Timeseries)+len(want.Metadata) > 0 {
@@ -42,6 +43,7 @@ func checkV2(t *testing.T, body []byte) {
 	t.Helper()
 	var want writev2.Request
 	wantErr := want.Unmarshal(body)
+	checkOutlines(t, V2, body)
 	got, err := readAll(V2, body)
 	if errors.Is(err, ErrOtherVersion) {
 		if wantErr == nil && len(want.Timeseries)+len(want.Symbols) > 0 {
