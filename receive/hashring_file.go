@@ -120,14 +120,13 @@ func (f *HashringFile) Load(ctx context.Context) error {
 		f.metrics.good.Set(1)
 		return nil
 	}
-	err = fmt.Errorf("hashring file %s: %w", f.path, err)
 	if text := err.Error(); text != f.problem {
 		f.opts.Logger.Error("The hashring file cannot be used.", "path", f.path, "loaded_before", f.Current() != nil, "err", err)
 		f.problem = text
 	}
 	f.metrics.good.Set(0)
 	f.metrics.failed.Inc()
-	return err
+	return fmt.Errorf("hashring file %s: %w", f.path, err)
 }
 
 func (f *HashringFile) load() error {

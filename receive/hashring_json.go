@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,7 +20,41 @@ const defaultCapnProtoPort = "19391"
 
 // hashringReader reads the JSON of one hashring and reports all that is wrong.
 // Null is as good as nothing everywhere.
-type hashringReader struct{ wrong hashringReport }
+type hashringReader struct {
+	wrong hashringReport
+	lost  []string // the fields that could not be read
+}
+
+func (r *hashringReader) unread(field, format string, args ...any) {
+	r.wrong(field, format, args...)
+	r.lost = append(r.lost, field)
+}
+
+// lostPart reports whether part of a field could not be read, or it belongs to
+// one that could not.
+func (r *hashringReader) lostPart(field string) bool {
+	return slices.ContainsFunc(r.lost, func(lost string) bool { return within(field, lost) || within(lost, field) })
+}
+
+// within reports whether the path field is the path outer or goes on from it.
+func within(field, outer string) bool {
+	rest, ok := strings.CutPrefix(field, outer)
+	return ok && (outer == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// memberPath returns the path of a member of the object at path.
+func memberPath(path, key string) string {
+	plain := key != "" && !strings.ContainsFunc(key, func(c rune) bool {
+		return c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
+	})
+	switch {
+	case !plain:
+		return path + "[" + strconv.Quote(key) + "]"
+	case path == "":
+		return key
+	}
+	return path + "." + key
+}
 
 // readHashrings splits the array.
 func readHashrings(data []byte) ([]json.RawMessage, error) {
@@ -47,7 +82,7 @@ func readHashrings(data []byte) ([]json.RawMessage, error) {
 	return rings, nil
 }
 
-func (r hashringReader) hashring(raw json.RawMessage) *hashringConfig {
+func (r *hashringReader) hashring(raw json.RawMessage) *hashringConfig {
 	c := &hashringConfig{shard: shardConfig{cacheSize: defaultShardCacheSize}}
 	var tenants []string
 	matcher := matchExact
@@ -79,7 +114,7 @@ func (r hashringReader) hashring(raw json.RawMessage) *hashringConfig {
 	return c
 }
 
-func (r hashringReader) endpoints(field string, raw json.RawMessage) (endpoints []Endpoint) {
+func (r *hashringReader) endpoints(field string, raw json.RawMessage) (endpoints []Endpoint) {
 	for i, item := range r.array(field, raw) {
 		at := fmt.Sprintf("%s[%d]", field, i)
 		var e Endpoint
@@ -87,7 +122,7 @@ func (r hashringReader) endpoints(field string, raw json.RawMessage) (endpoints 
 			readJSON(r, at, item, &e.Address, "a string")
 		} else {
 			r.object(at, item, func(key string, value json.RawMessage) bool {
-				path := at + "." + key
+				path := memberPath(at, key)
 				switch key {
 				case "address":
 					readJSON(r, path, value, &e.Address, "a string")
@@ -102,7 +137,7 @@ func (r hashringReader) endpoints(field string, raw json.RawMessage) (endpoints 
 			})
 		}
 		if e.Address == "" {
-			r.wrong(at, "it has no address")
+			r.unread(at, "it has no address")
 		} else if e.CapnProtoAddress == "" {
 			e.CapnProtoAddress = defaultCapnProtoAddress(e.Address)
 		}
@@ -119,11 +154,11 @@ func defaultCapnProtoAddress(address string) string {
 	return net.JoinHostPort(host, defaultCapnProtoPort)
 }
 
-func (r hashringReader) labels(field string, raw json.RawMessage) labels.Labels {
+func (r *hashringReader) labels(field string, raw json.RawMessage) labels.Labels {
 	set := map[string]string{}
 	size := 0
 	r.object(field, raw, func(name string, value json.RawMessage) bool {
-		at := field + "." + name
+		at := memberPath(field, name)
 		var text string
 		if !readJSON(r, at, value, &text, "a string") {
 			return true
@@ -145,9 +180,9 @@ func (r hashringReader) labels(field string, raw json.RawMessage) labels.Labels 
 	return labels.FromMap(set)
 }
 
-func (r hashringReader) shard(field string, raw json.RawMessage, c *shardConfig) {
+func (r *hashringReader) shard(field string, raw json.RawMessage, c *shardConfig) {
 	r.object(field, raw, func(key string, value json.RawMessage) bool {
-		at := field + "." + key
+		at := memberPath(field, key)
 		switch key {
 		case "shard_size":
 			readJSON(r, at, value, &c.size, "a whole number")
@@ -169,11 +204,11 @@ func (r hashringReader) shard(field string, raw json.RawMessage, c *shardConfig)
 	}
 }
 
-func (r hashringReader) override(field string, raw json.RawMessage) (o shardOverride) {
+func (r *hashringReader) override(field string, raw json.RawMessage) (o shardOverride) {
 	var tenants []string
 	var matcher string
 	r.object(field, raw, func(key string, value json.RawMessage) bool {
-		at := field + "." + key
+		at := memberPath(field, key)
 		switch key {
 		case "shard_size":
 			readJSON(r, at, value, &o.size, "a whole number")
@@ -191,13 +226,13 @@ func (r hashringReader) override(field string, raw json.RawMessage) (o shardOver
 }
 
 // readJSON stores a value of JSON and reports whether it is of the wanted kind.
-func readJSON[T any](r hashringReader, field string, raw json.RawMessage, into *T, want string) bool {
+func readJSON[T any](r *hashringReader, field string, raw json.RawMessage, into *T, want string) bool {
 	var value T
 	if isNull(raw) {
 		return true
 	}
 	if err := json.Unmarshal(raw, &value); err != nil {
-		r.wrong(field, "it must be %s, but is %s", want, clip(string(raw), 80))
+		r.unread(field, "it must be %s, but is %s", want, clip(string(raw), 80))
 		return false
 	}
 	*into = value
@@ -206,20 +241,20 @@ func readJSON[T any](r hashringReader, field string, raw json.RawMessage, into *
 
 func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
 
-func (r hashringReader) array(field string, raw json.RawMessage) (items []json.RawMessage) {
+func (r *hashringReader) array(field string, raw json.RawMessage) (items []json.RawMessage) {
 	readJSON(r, field, raw, &items, "an array")
 	return items
 }
 
 // object calls member for each member of an object and reports keys that it
 // does not know or that come twice: encoding/json would take the last.
-func (r hashringReader) object(field string, raw json.RawMessage, member func(key string, value json.RawMessage) bool) {
+func (r *hashringReader) object(field string, raw json.RawMessage, member func(key string, value json.RawMessage) bool) {
 	if isNull(raw) {
 		return
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		r.wrong(field, "it must be an object, but is %s", clip(string(raw), 80))
+		r.unread(field, "it must be an object, but is %s", clip(string(raw), 80))
 		return
 	}
 	seen := map[string]bool{}
@@ -231,14 +266,14 @@ func (r hashringReader) object(field string, raw json.RawMessage, member func(ke
 			err = dec.Decode(&value)
 		}
 		if err != nil || !ok {
-			r.wrong(field, "no valid JSON: %v", err)
+			r.unread(field, "no valid JSON: %v", err)
 			return
 		}
 		switch {
 		case seen[key]:
-			r.wrong(field, "the key %s comes twice", strconv.Quote(key))
+			r.wrong(memberPath(field, key), "the key comes twice")
 		case !member(key, value):
-			r.wrong(field, "the key %s is not known: mind its spelling, or leave it out", strconv.Quote(key))
+			r.wrong(memberPath(field, key), "the key is not known: mind its spelling, or leave it out")
 		}
 		seen[key] = true
 	}

@@ -144,15 +144,14 @@ func parseHashringConfig(index int, raw json.RawMessage, opts HashringsOptions) 
 	wrong := func(field, format string, args ...any) {
 		problems = append(problems, &HashringError{Index: index, Field: field, Problem: fmt.Sprintf(format, args...)})
 	}
-	config := hashringReader{wrong}.hashring(raw)
+	reader := &hashringReader{wrong: wrong}
+	config := reader.hashring(raw)
 	if config.algorithm == "" {
 		config.algorithm = opts.Algorithm
 	}
-	unread := len(problems)
 	config.check(opts.ReplicationFactor, func(field, format string, args ...any) {
 		// What could not be read is not complained of again as missing.
-		about := func(p *HashringError) bool { return within(field, p.Field) || within(p.Field, field) }
-		if !slices.ContainsFunc(problems[:unread], about) {
+		if !reader.lostPart(field) {
 			wrong(field, format, args...)
 		}
 	})
@@ -163,12 +162,6 @@ func parseHashringConfig(index int, raw json.RawMessage, opts HashringsOptions) 
 		config.name = strconv.Itoa(index)
 	}
 	return config, problems
-}
-
-// within reports whether the path field is path outer or leads through it.
-func within(field, outer string) bool {
-	rest, ok := strings.CutPrefix(field, outer)
-	return ok && (outer == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // checkTogether returns what is wrong with the hashrings beside each other.
@@ -240,8 +233,8 @@ func newHashringsEntry(c *hashringConfig, all []Endpoint, replicas int) *hashrin
 // Resolve returns the hashring of a tenant, or an error that says which tenant
 // has none and that errors.Is finds ErrNoHashring or ErrHashringsNotLoaded in.
 // It is for once a request: with shuffle sharding it makes the tenant's shard
-// if that is not among the cache_size that are kept, which takes some tens of
-// microseconds an endpoint; Hashring.Place is for each series.
+// if that is not among the cache_size that are kept, which takes up to a
+// millisecond for a hundred endpoints; Hashring.Place is for each series.
 func (h *Hashrings) Resolve(tenant string) (*Hashring, error) {
 	if h == nil {
 		return nil, fmt.Errorf("tenant %q: %w", tenant, ErrHashringsNotLoaded)
