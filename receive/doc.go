@@ -175,4 +175,41 @@
 // in steps of half a second. Any directory in the data directory with a name
 // that can be a tenant's is taken for one, and the number of tenants is not
 // limited.
+//
+// # Hashrings
+//
+// Where several receivers share the work, hashrings say which of them the series
+// of a tenant belong on, and on how many: the replication factor. ParseHashrings
+// reads them from the JSON of Thanos Receive, and HashringFile follows a file of
+// it. Series are placed exactly as Thanos v0.42 places them, so that receivers
+// of both kinds can be in one hashring:
+//
+//	tenant ──► Hashrings.Resolve ──► Hashring     first one that takes the tenant;
+//	                                    │         with shuffle sharding its shard
+//	labels ──► SeriesHash ──────────► Place ──► endpoint of each replica
+//
+// Hashrings do not change. When the file does, others take their place, and a
+// request goes on with those it began with: none is dropped for a change. During
+// it, receivers that see the file at different times place the same series
+// differently, each rightly by what it has: compare
+// varve_receive_hashring_config_hash.
+//
+// What differs from Thanos: a file is looked at more strictly (see
+// ParseHashrings), and one that is bad changes nothing; external labels are for
+// every tenant that a hashring takes, not only for those it names without a
+// pattern; and where zones are so uneven that replicas cannot be balanced over
+// them, the rest goes to any zone, while Thanos searches for ever.
+//
+// A write is acknowledged series by series: Quorum and Votes count what the
+// replicas answer. With a replication factor of 3 two must accept:
+//
+//	accept  refuse for good  fail    verdict
+//	2 or 3  any              any     stored; whoever missed it does not matter
+//	any     2 or 3           any     final: two will refuse again, whatever the third does
+//	1       1                1       retryable, as are all others
+//
+// In general more than half of the replicas must accept, but 1 of 2 if there are
+// two; a series is refused for good once so many refuse that those left are too
+// few. So nothing that may succeed later is taken for refused, and nothing that
+// cannot is sent again and again because one receiver is away.
 package receive

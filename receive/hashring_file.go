@@ -49,10 +49,10 @@ func (o HashringFileOptions) withDefaults() HashringFileOptions {
 func (o HashringFileOptions) Validate() error {
 	var errs []error
 	if err := o.Hashrings.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("Hashrings: %w", err))
+		errs = append(errs, fmt.Errorf("%s: %w", "Hashrings", err))
 	}
 	if o.Interval < 0 {
-		errs = append(errs, fmt.Errorf("Interval: %v is negative", o.Interval))
+		errs = append(errs, fmt.Errorf("%s: %v is negative", "Interval", o.Interval))
 	}
 	return errors.Join(errs...)
 }

@@ -44,11 +44,14 @@ func (o HashringsOptions) withDefaults() HashringsOptions {
 func (o HashringsOptions) Validate() error {
 	o = o.withDefaults()
 	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
 	if o.Algorithm != AlgorithmHashmod && o.Algorithm != AlgorithmKetama {
-		errs = append(errs, fmt.Errorf("Algorithm: %q is not known: use %q or %q", o.Algorithm, AlgorithmHashmod, AlgorithmKetama))
+		wrong("Algorithm", "%q is not known: use %q or %q", o.Algorithm, AlgorithmHashmod, AlgorithmKetama)
 	}
 	if o.ReplicationFactor < 1 || o.ReplicationFactor > math.MaxUint8 {
-		errs = append(errs, fmt.Errorf("ReplicationFactor: %d is not between 1 and %d", o.ReplicationFactor, math.MaxUint8))
+		wrong("ReplicationFactor", "%d is not between 1 and %d", o.ReplicationFactor, math.MaxUint8)
 	}
 	return errors.Join(errs...)
 }
