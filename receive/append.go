@@ -56,6 +56,7 @@ type appendRun struct {
 	lone     []loneExemplars
 	doubtful []appendDoubt
 	tally    tally
+	refused  func(ls labels.Labels, t int64) // told of samples refused for good; may be nil
 }
 
 // appendLimits are the bounds of a request, inclusive.

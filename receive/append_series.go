@@ -308,6 +308,9 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 }
 
 func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind, ts int64, err error) {
+	if a.refused != nil {
+		a.refused(t.ls, ts)
+	}
 	var n tallyCounts
 	n[kind] = 1
 	if e := a.tally.refuse(reason, n); e != nil {

@@ -26,7 +26,7 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 	m := &handlerMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_requests_total",
-			Help: "Remote write requests by protocol version and status code of the answer.",
+			Help: "Requests by protocol version, or the name of a protocol other than remote write, and status code of the answer.",
 		}, []string{"version", "code"}),
 		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_samples_total",
@@ -42,7 +42,7 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 		}, []string{"tenant", "reason"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                            "varve_receive_request_duration_seconds",
-			Help:                            "Time to answer a remote write request, the arrival of its body included.",
+			Help:                            "Time to answer a request, the arrival of its body included.",
 			Buckets:                         []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -55,7 +55,7 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 			Name: "varve_receive_decoded_bytes", Help: "Size of request bodies after decompression.", Buckets: sizes,
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "varve_receive_requests_in_flight", Help: "Remote write requests being handled now.",
+			Name: "varve_receive_requests_in_flight", Help: "Requests being handled now.",
 		}),
 	}
 	return m, m.register(reg)
@@ -89,8 +89,11 @@ func (m *handlerMetrics) sizes(body, decoded int) {
 }
 
 func (m *handlerMetrics) request(a *handlerAnswer, took time.Duration) {
-	version := a.version.String()
-	m.requests.WithLabelValues(version, strconv.Itoa(a.status)).Inc()
+	m.answered(a.version.String(), a.status, took)
+}
+
+func (m *handlerMetrics) answered(version string, status int, took time.Duration) {
+	m.requests.WithLabelValues(version, strconv.Itoa(status)).Inc()
 	m.duration.WithLabelValues(version).Observe(took.Seconds())
 }
 

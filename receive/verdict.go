@@ -61,6 +61,8 @@ const (
 	// ReasonBadExemplar: an exemplar of a 2.0 request with invalid symbol
 	// references. Its sample is stored all the same.
 	ReasonBadExemplar
+	// ReasonTemporality: a metric of OTLP whose temporality is not cumulative.
+	ReasonTemporality
 	// ReasonRefused: the storage refused for a reason of its own that trying
 	// again does not change.
 	ReasonRefused
@@ -132,6 +134,7 @@ var verdictTable = [numReasons]verdictRow{
 	ReasonBadHistogram:       {"invalid_histogram", Final, http.StatusBadRequest},
 	ReasonHistogramsDisabled: {"histograms_disabled", Final, http.StatusBadRequest},
 	ReasonBadExemplar:        {"invalid_exemplar", Final, http.StatusBadRequest},
+	ReasonTemporality:        {"unsupported_temporality", Final, http.StatusBadRequest},
 	ReasonRefused:            {"refused_by_storage", Final, http.StatusBadRequest},
 
 	ReasonFailed:      {"storage_failed", Retryable, http.StatusInternalServerError},

@@ -77,6 +77,24 @@ func (t *tally) refuse(r Reason, n tallyCounts) *tallyExample {
 	return &t.examples[len(t.examples)-1]
 }
 
+// merge adds the verdicts of o, which come after those of t.
+func (t *tally) merge(o *tally) {
+	for r := range numReasons {
+		for kind, n := range o.samples[r] {
+			t.samples[r][kind] += n
+		}
+		t.others[r] += o.others[r]
+	}
+	for outcome, n := range o.exemplars {
+		t.exemplars[outcome] += n
+	}
+	t.examples = append(t.examples, o.examples...)
+	t.examples = t.examples[:min(len(t.examples), tallyExamples)]
+	if t.failure == nil {
+		t.failure = o.failure
+	}
+}
+
 // status is the answer that the verdicts add up to.
 func (t *tally) status() int {
 	status := http.StatusNoContent

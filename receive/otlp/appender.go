@@ -1,0 +1,129 @@
+package otlp
+
+import (
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// appender is what the translator appends to. It writes the samples into a
+// message of remote write 2.0, one series each, and remembers which data point
+// each is of: a point of an explicit histogram or a summary becomes several.
+type appender struct {
+	msg     message
+	samples []appendedSample
+	points  int
+
+	// Of the sample before.
+	family, suffix string
+}
+
+var _ storage.AppenderV2 = (*appender)(nil)
+
+type appendedSample struct {
+	hash  uint64 // of the labels
+	t     int64
+	point int // 0 for target_info, which is of no point
+}
+
+func (a *appender) reset() {
+	a.msg.reset()
+	clear(a.samples[:cap(a.samples)])
+	a.samples = a.samples[:0]
+	a.points, a.family, a.suffix = 0, "", ""
+}
+
+// size is about how many bytes a holds on to.
+func (a *appender) size() int {
+	const sampleSize = 24
+	return a.msg.size() + sampleSize*cap(a.samples)
+}
+
+// Append takes a sample. It never fails: what is wrong with a sample is found
+// when the message is appended.
+func (a *appender) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, _ *histogram.FloatHistogram, opts storage.AppendV2Options) (storage.SeriesRef, error) {
+	a.samples = append(a.samples, appendedSample{ls.Hash(), t, a.pointOf(ls, opts)})
+	a.msg.begin(ls)
+	if h != nil {
+		a.msg.histogram(st, t, h)
+	} else {
+		a.msg.sample(st, t, v)
+	}
+	for _, e := range opts.Exemplars {
+		a.msg.exemplar(e)
+	}
+	a.msg.metadata(opts.Metadata.Type, opts.Metadata.Help, opts.Metadata.Unit)
+	a.msg.end()
+	return 1, nil
+}
+
+// pointOf returns which data point a sample is of. The translator says nothing
+// of it, but appends a histogram as its _sum, if it has one, _count and
+// _buckets, and a summary as its _sum, _count and quantiles.
+func (a *appender) pointOf(ls labels.Labels, opts storage.AppendV2Options) int {
+	if opts.MetricFamilyName == "target_info" && opts.Metadata.Help == "Target metadata" {
+		return 0
+	}
+	suffix, _ := strings.CutPrefix(ls.Get(model.MetricNameLabel), opts.MetricFamilyName)
+	var same bool
+	switch suffix {
+	case "":
+		same = opts.Metadata.Type == model.MetricTypeSummary && a.suffix != ""
+	case "_bucket":
+		same = true
+	case "_count":
+		same = a.suffix == "_sum" && a.family == opts.MetricFamilyName
+	}
+	// All quantiles of a summary belong to the _count before them.
+	if suffix != "" {
+		a.suffix = suffix
+	} else if !same {
+		a.suffix = ""
+	}
+	a.family = opts.MetricFamilyName
+	if !same {
+		a.points++
+	}
+	return a.points
+}
+
+// Commit does nothing: the message is appended after the translation.
+func (a *appender) Commit() error { return nil }
+
+// Rollback does nothing.
+func (a *appender) Rollback() error { return nil }
+
+// refusals notes the samples that the storage refused.
+type refusals map[refusedSample]int
+
+type refusedSample struct {
+	hash uint64
+	t    int64
+}
+
+func (r refusals) add(ls labels.Labels, t int64) { r[refusedSample{ls.Hash(), t}]++ }
+
+// refusedPoints returns how many data points of the request had samples refused.
+func (a *appender) refusedPoints(refused refusals) (n int) {
+	if len(refused) == 0 {
+		return 0
+	}
+	counted := map[int]bool{}
+	// If one sample of two alike was refused it was the later one.
+	for i := len(a.samples) - 1; i >= 0; i-- {
+		s := a.samples[i]
+		key := refusedSample{s.hash, s.t}
+		if refused[key] == 0 {
+			continue
+		}
+		refused[key]--
+		if s.point != 0 && !counted[s.point] {
+			counted[s.point] = true
+			n++
+		}
+	}
+	return n
+}

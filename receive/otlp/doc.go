@@ -1,0 +1,2 @@
+// Package otlp receives OTLP metrics over HTTP.
+package otlp
