@@ -316,7 +316,7 @@ func TestHandlerMetrics(t *testing.T) {
 	wantAnswer(t, rwRequest{message: v2Of(goodV1())}.send(t, h), 204)
 	wantAnswer(t, rwRequest{method: "GET"}.send(t, h), 405)
 	want := `
-# HELP varve_receive_requests_total Remote write requests by protocol version and status code of the answer.
+# HELP varve_receive_requests_total Requests by protocol version, or the name of a protocol other than remote write, and status code of the answer.
 # TYPE varve_receive_requests_total counter
 varve_receive_requests_total{code="204",version="2.0"} 1
 varve_receive_requests_total{code="400",version="1.0"} 1
@@ -326,7 +326,7 @@ varve_receive_requests_total{code="405",version="unknown"} 1
 varve_receive_samples_total{reason="duplicate",tenant="default-tenant"} 1
 varve_receive_samples_total{reason="missing_metric_name",tenant="default-tenant"} 1
 varve_receive_samples_total{reason="stored",tenant="default-tenant"} 2
-# HELP varve_receive_requests_in_flight Remote write requests being handled now.
+# HELP varve_receive_requests_in_flight Requests being handled now.
 # TYPE varve_receive_requests_in_flight gauge
 varve_receive_requests_in_flight 0
 `

@@ -62,7 +62,7 @@ func TestNestedValuesAreRefused(t *testing.T) {
 
 // What is small on the wire and large in memory is refused before it is there.
 func TestBombsTakeBoundedMemory(t *testing.T) {
-	const limit = 8 << 20
+	const limit = 2 << 20
 	empties := bytes.Repeat([]byte{0x0a, 0x00}, limit/2-1) // empty ResourceMetrics
 	for name, tc := range map[string]struct {
 		body     []byte
