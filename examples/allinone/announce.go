@@ -15,6 +15,10 @@ Let a Prometheus send to it, in prometheus.yml:
   remote_write:
     - url: http://%[1]s/api/v1/write
 
+or a program with an OpenTelemetry SDK:
+
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://%[1]s/api/v1/otlp/v1/metrics
+
 `, address, dataDir)
 }
 
@@ -23,6 +27,7 @@ const welcome = `This is Varve, long-term storage for Prometheus.
 
   /api/v1/query?query=up   the query API of Prometheus, which Grafana can use
   /api/v1/write            takes remote write, also as /api/v1/receive
+  /api/v1/otlp/v1/metrics  takes OTLP metrics, in protobuf or JSON
   /metrics                 what this process has to say about itself
   /-/ready  /-/healthy     for probes
 `

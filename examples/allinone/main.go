@@ -1,6 +1,6 @@
 // Command allinone is a whole long-term store in one process: it takes remote
-// write, keeps the newest samples in heads, cuts and ships blocks to a bucket,
-// and answers PromQL over heads and bucket together. Run it without flags.
+// write and OTLP, keeps the newest samples in heads, cuts and ships blocks to a
+// bucket, and answers PromQL over heads and bucket together. Run it without flags.
 package main
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/varve-tsdb/varve/examples/internal/cli"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
+	"github.com/varve-tsdb/varve/receive/otlp"
 	"github.com/varve-tsdb/varve/store"
 )
 
@@ -89,9 +90,11 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	write, err := receive.NewHandler(heads, receive.HandlerOptions{
-		TenantHeader: *tenantHeader, DefaultTenant: *defaultTenant, Logger: log, Registerer: reg,
-	})
+	write, err := receive.NewHandler(heads, receive.HandlerOptions{TenantHeader: *tenantHeader, DefaultTenant: *defaultTenant, Logger: log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	otel, err := otlp.NewHandler(write, otlp.Options{Registerer: reg})
 	if err != nil {
 		return err
 	}
@@ -115,6 +118,8 @@ func run(ctx context.Context, args []string) (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/receive", write)
 	mux.Handle("/api/v1/write", write)
+	mux.Handle("/api/v1/otlp", otel)
+	mux.Handle("/api/v1/otlp/v1/metrics", otel)
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
 	mux.HandleFunc("/-/ready", cli.Text("OK\n"))
