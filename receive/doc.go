@@ -2,8 +2,9 @@
 // head TSDB per tenant.
 //
 // The types are few. Handler is an http.Handler for Prometheus remote write 1.0
-// and 2.0. Appendable is the storage behind it, one method; a host may bring
-// its own, and Tenants is the one that comes with the package. Reason is the
+// and 2.0, and takes in what other packages decode, as receive/otlp does.
+// Appendable is the storage behind it, one method; a host may bring its own,
+// and Tenants is the one that comes with the package. Reason is the
 // verdict on a sample, from a closed list.
 //
 //	            ┌─────────────────── Handler ───────────────────┐

@@ -25,6 +25,7 @@ var heavy = []struct {
 	{"github.com/aws/", []string{"objstore/s3", "receive", "examples"}},
 	{"github.com/minio/", []string{"objstore/s3", "examples"}},
 	{"k8s.io/", []string{"query", "receive", "examples"}},
+	{"go.opentelemetry.io/collector/", []string{"receive/otlp", "examples"}},
 	{"google.golang.org/api/", []string{"objstore/gcs", "receive", "examples"}},
 	{"github.com/prometheus/prometheus/tsdb", []string{"receive", "examples"}},
 }

@@ -29,7 +29,10 @@ var forbidden = []struct {
 	why     string
 }{
 	{"github.com/prometheus/prometheus/tsdb", []string{"receive", "block/compact", "internal/blocktest", "internal/wiring"}, "it pulls 80 modules"},
-	{"github.com/prometheus/prometheus/storage/remote", []string{"receive/otlp"}, "it registers metrics on the default registry"},
+	{"github.com/prometheus/prometheus/storage/remote", nil, "it registers metrics on the default registry"},
+	{"github.com/prometheus/prometheus/storage/remote/otlptranslator/", []string{"receive/otlp"}, "only who asks for OTLP pays for it"},
+	{"github.com/prometheus/otlptranslator", []string{"receive/otlp"}, "only who asks for OTLP pays for it"},
+	{"go.opentelemetry.io/collector/", []string{"receive/otlp"}, "only who asks for OTLP pays for it"},
 	{"github.com/prometheus/prometheus/config", []string{"receive"}, "it pulls every service discovery, as tsdb does"},
 	{"github.com/prometheus/prometheus/web/", nil, "it keeps global metrics"},
 	{"github.com/prometheus/prometheus/prompb", nil, "the wire formats have decoders of their own"},

@@ -31,11 +31,18 @@ func rpcCode(status int) int {
 // writeStored answers that what can be stored is. Of the data points rejected
 // are not, for which text is the reason; both may be empty.
 func writeStored(w http.ResponseWriter, mediaType string, rejected int, text string) {
-	resp := pmetricotlp.NewExportResponse()
-	if rejected > 0 || text != "" {
-		resp.PartialSuccess().SetRejectedDataPoints(int64(rejected))
-		resp.PartialSuccess().SetErrorMessage(text)
+	if rejected == 0 && text == "" {
+		// partial_success must be left out, which the marshallers do not.
+		var empty []byte
+		if mediaType == jsonType {
+			empty = []byte("{}")
+		}
+		writeBody(w, mediaType, http.StatusOK, empty)
+		return
 	}
+	resp := pmetricotlp.NewExportResponse()
+	resp.PartialSuccess().SetRejectedDataPoints(int64(rejected))
+	resp.PartialSuccess().SetErrorMessage(text)
 	marshal := resp.MarshalProto
 	if mediaType == jsonType {
 		marshal = resp.MarshalJSON

@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -24,9 +26,10 @@ type appender struct {
 var _ storage.AppenderV2 = (*appender)(nil)
 
 type appendedSample struct {
-	hash  uint64 // of the labels
-	t     int64
-	point int // 0 for target_info, which is of no point
+	hash     uint64 // of the labels
+	t        int64
+	point    int // 0 for target_info, which is of no point
+	from, to int // where its series is in the message
 }
 
 func (a *appender) reset() {
@@ -38,14 +41,14 @@ func (a *appender) reset() {
 
 // size is about how many bytes a holds on to.
 func (a *appender) size() int {
-	const sampleSize = 24
+	const sampleSize = 40
 	return a.msg.size() + sampleSize*cap(a.samples)
 }
 
 // Append takes a sample. It never fails: what is wrong with a sample is found
 // when the message is appended.
 func (a *appender) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, _ *histogram.FloatHistogram, opts storage.AppendV2Options) (storage.SeriesRef, error) {
-	a.samples = append(a.samples, appendedSample{ls.Hash(), t, a.pointOf(ls, opts)})
+	sample := appendedSample{hash: ls.Hash(), t: t, point: a.pointOf(ls, opts), from: len(a.msg.series)}
 	a.msg.begin(ls)
 	if h != nil {
 		a.msg.histogram(st, t, h)
@@ -57,7 +60,27 @@ func (a *appender) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v 
 	}
 	a.msg.metadata(opts.Metadata.Type, opts.Metadata.Help, opts.Metadata.Unit)
 	a.msg.end()
+	sample.to = len(a.msg.series)
+	a.samples = append(a.samples, sample)
 	return 1, nil
+}
+
+// message returns the samples as a message, which is valid until the next
+// reset. They are in the order of time: OTLP does not promise that the points
+// of a stream are, and the storage wants them so.
+func (a *appender) message() []byte {
+	byTime := func(x, y appendedSample) int { return cmp.Compare(x.t, y.t) }
+	if slices.IsSortedFunc(a.samples, byTime) {
+		a.msg.symbols = append(a.msg.symbols, a.msg.series...)
+		return a.msg.symbols
+	}
+	slices.SortStableFunc(a.samples, byTime)
+	out := slices.Grow(a.msg.symbols, len(a.msg.series))
+	for _, s := range a.samples {
+		out = append(out, a.msg.series[s.from:s.to]...)
+	}
+	a.msg.symbols = out
+	return out
 }
 
 // pointOf returns which data point a sample is of. The translator says nothing

@@ -175,7 +175,7 @@ func (h *Handler) warn(in *receive.Intake, warnings annotations.Annotations) {
 func (h *Handler) append(w http.ResponseWriter, r *http.Request, f format, in *receive.Intake, s *scratch, screen *screen) receive.RequestError {
 	refused := refusals{}
 	if len(s.app.samples) > 0 {
-		if err := in.Append(r.Context(), s.app.msg.bytes(), refused.add); err != nil {
+		if err := in.Append(r.Context(), s.app.message(), refused.add); err != nil {
 			// A mistake of ours, not the sender's; but the same will happen again.
 			in.Log(slog.LevelError, "what was translated from OTLP could not be read back", "err", err)
 			return refuse(http.StatusBadRequest, "the request could not be handed on: %v (nothing of it is stored)", err)

@@ -2,8 +2,8 @@ package otlp
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -84,6 +83,19 @@ func TestEveryTypeIsStored(t *testing.T) {
 			if d := cmp.Diff(want, to.lines()); d != "" {
 				t.Errorf("%s, %q:\n%s", format, encoding, d)
 			}
+		}
+	}
+}
+
+// The specification wants partial_success to be unset then.
+func TestAFullSuccessSaysNothing(t *testing.T) {
+	for format, want := range map[string]string{protoType: "", jsonType: "{}"} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(want))
+		r.Header.Set("Content-Type", format)
+		w := newResponse()
+		newTestHandler(t, &recorder{}, Options{}).ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Body.String() != want {
+			t.Errorf("%s: answer %d, %q", format, w.Code, w.Body)
 		}
 	}
 }
@@ -187,9 +199,11 @@ func TestOneBadPoint(t *testing.T) {
 			if !strings.Contains(lines, `"before`) || !strings.Contains(lines, `"after`) {
 				t.Errorf("good points are missing: %s", lines)
 			}
-			expected := fmt.Sprintf("varve_receive_samples_total{reason=%q,tenant=%q}", tc.reason, receive.DefaultTenant)
-			if n, err := testutil.GatherAndCount(reg, "varve_receive_samples_total"); err != nil || n < 2 {
-				t.Errorf("%s is not counted", expected)
+			if n := counted(t, reg, "varve_receive_samples_total", "reason", tc.reason.String(), "tenant", receive.DefaultTenant); n < 1 {
+				t.Errorf("%v samples are counted as %s", n, tc.reason)
+			}
+			if n := counted(t, reg, "varve_receive_requests_total", "version", "otlp", "code", "200"); n != 1 {
+				t.Errorf("%v requests are counted", n)
 			}
 		})
 	}

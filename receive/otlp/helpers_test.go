@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -336,3 +337,32 @@ func newResponse() *httptest.ResponseRecorder { return httptest.NewRecorder() }
 type brokenBody struct{}
 
 func (brokenBody) Read([]byte) (int, error) { return 0, fmt.Errorf("connection reset") }
+
+// counted returns the value of the counter with these labels, given as names
+// and values.
+func counted(t testing.TB, reg prometheus.Gatherer, name string, labels ...string) (n float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			has := map[string]string{}
+			for _, l := range m.GetLabel() {
+				has[l.GetName()] = l.GetValue()
+			}
+			match := true
+			for i := 0; i < len(labels); i += 2 {
+				match = match && has[labels[i]] == labels[i+1]
+			}
+			if match {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}

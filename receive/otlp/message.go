@@ -47,12 +47,6 @@ func (m *message) reset() {
 	m.symbol("") // Reference 0 is the absent text.
 }
 
-// bytes returns the message, which is valid until the next reset.
-func (m *message) bytes() []byte {
-	m.symbols = append(m.symbols, m.series...)
-	return m.symbols
-}
-
 // size is about how many bytes m holds on to.
 func (m *message) size() int {
 	const refSize = 40

@@ -66,8 +66,9 @@ func (h *Handler) newScreen(limits receive.IntakeLimits, refuse func(receive.Ref
 		opts: &h.opts, limits: limits, refuse: refuse,
 		metricNamer: otlptranslator.MetricNamer{WithMetricSuffixes: h.settings.AddMetricSuffixes, UTF8Allowed: h.settings.AllowUTF8},
 		labelNamer: otlptranslator.LabelNamer{
-			UTF8Allowed:                 h.settings.AllowUTF8,
-			UnderscoreLabelSanitization: h.settings.LabelNameUnderscoreSanitization, //nolint:staticcheck // Prometheus offers it.
+			UTF8Allowed: h.settings.AllowUTF8,
+			//lint:ignore SA1019 Prometheus' setting for it has no other way either.
+			UnderscoreLabelSanitization: h.settings.LabelNameUnderscoreSanitization,
 			PreserveMultipleUnderscores: h.settings.LabelNamePreserveMultipleUnderscores,
 		},
 		names: map[string]labelName{}, labelBytes: limits.LabelBytes, targetInfo: maxTargetInfo,
@@ -88,7 +89,6 @@ func (s *screen) request(md pmetric.Metrics, settings prometheusremotewrite.Sett
 type resourceScreen struct {
 	base           int64 // bytes of the labels of each of its series
 	oldest, newest pcommon.Timestamp
-	subject        string
 }
 
 func (s *screen) resource(rm pmetric.ResourceMetrics, settings prometheusremotewrite.Settings) {
