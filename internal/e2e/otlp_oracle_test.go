@@ -240,13 +240,6 @@ func TestOTLPDifferences(t *testing.T) {
 			p.SetScale(-5)
 			p.SetTimestamp(pcommon.NewTimestampFromTime(time.Now()))
 		}},
-		{"exemplar without a value", 500, func(m pmetric.Metric) {
-			m.SetName("bad")
-			m.SetEmptySum().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-			p := m.Sum().DataPoints().AppendEmpty()
-			p.SetTimestamp(pcommon.NewTimestampFromTime(time.Now()))
-			p.Exemplars().AppendEmpty()
-		}},
 		{"an hour ahead", 400, func(m pmetric.Metric) {
 			number(m, "bad").SetTimestamp(pcommon.NewTimestampFromTime(time.Now().Add(time.Hour)))
 		}},

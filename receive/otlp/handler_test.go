@@ -209,6 +209,33 @@ func TestOneBadPoint(t *testing.T) {
 	}
 }
 
+// An exemplar without a value costs the exemplar, and a metric without data
+// costs nobody anything; of the latter the sender is told.
+func TestWhatIsLeftOut(t *testing.T) {
+	var to recorder
+	reg := prometheus.NewRegistry()
+	h := newHandlerOn(t, &to, receive.HandlerOptions{Registerer: reg}, Options{})
+	md, ms := newRequest()
+	exemplars := sum(ms, "a", cumulative, 1, second).Exemplars()
+	exemplars.AppendEmpty().SetTimestamp(second)
+	good := exemplars.AppendEmpty()
+	good.SetTimestamp(second)
+	good.SetIntValue(1)
+	send(t, h, md).stored(t)
+	if len(to.stored) != 1 || len(to.stored[0].opts.Exemplars) != 1 {
+		t.Errorf("stored %q", to.lines())
+	}
+	for reason, want := range map[string]float64{"stored": 1, "invalid": 1} {
+		if n := counted(t, reg, "varve_receive_exemplars_total", "reason", reason); n != want {
+			t.Errorf("%v exemplars are counted as %s, want %v", n, reason, want)
+		}
+	}
+	ms.AppendEmpty().SetName("empty")
+	if a := send(t, h, md); a.status != http.StatusOK || a.rejected != 0 || !strings.Contains(a.text, "1 metrics have no data") {
+		t.Errorf("answer %d, %d rejected: %s", a.status, a.rejected, a.text)
+	}
+}
+
 // What a resource or scope gives to all of its series is refused with them, and
 // what only its target_info has costs only that.
 func TestBadResource(t *testing.T) {
