@@ -309,6 +309,7 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 
 func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind, ts int64, err error) {
 	if a.refused != nil {
+		_ = a.describe(t) // Sees to it that there are labels.
 		a.refused(t.ls, ts)
 	}
 	var n tallyCounts
