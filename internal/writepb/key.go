@@ -62,6 +62,8 @@ const (
 	tagType        = 1<<3 | 0
 	tagHelp        = 3<<3 | 0
 	tagUnit        = 4<<3 | 0
+	tagName        = 1<<3 | 2
+	tagValue       = 2<<3 | 2
 )
 
 func (r *Request) outlineV1(at span, out *Outline) bool {
