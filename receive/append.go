@@ -39,6 +39,7 @@ type appendRun struct {
 	series  writepb.Series
 	labels  []writepb.Label
 	builder labels.ScratchBuilder
+	scratch labels.Labels // those of the series at hand, overwritten by the next
 	target  appendTarget
 	points  []appendPoint
 	carried []exemplar.Exemplar

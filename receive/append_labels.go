@@ -33,6 +33,8 @@ var metricNameBytes = []byte(model.MetricNameLabel)
 // sorted if they were not, no name twice, no empty name, valid UTF-8, a metric
 // name. A label with an empty value is an absent one and is left out. Then the
 // rules of relabelling are applied; if they drop the series there are no labels.
+// The labels are overwritten by those of the next series unless ask has copied
+// them.
 func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 	var err error
 	a.labels, err = a.series.AppendLabels(a.labels[:0])
@@ -52,7 +54,8 @@ func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 		return appendRefusal{reason, err}
 	}
 	a.fillBuilder()
-	t.ls, t.named = a.builder.Labels(), true
+	a.builder.Overwrite(&a.scratch)
+	t.ls, t.named = a.scratch, true
 	if len(a.limits.relabel) > 0 {
 		return a.relabel(t)
 	}
@@ -61,7 +64,7 @@ func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 
 // relabel applies the rules to the labels of t.
 func (a *appendRun) relabel(t *appendTarget) appendRefusal {
-	builder := labels.NewBuilder(t.ls)
+	builder := labels.NewBuilder(t.ls.Copy())
 	if !relabel.ProcessBuilder(builder, a.limits.relabel...) {
 		t.ls = labels.EmptyLabels()
 		return appendRefusal{}
@@ -74,14 +77,15 @@ func (a *appendRun) relabel(t *appendTarget) appendRefusal {
 	return appendRefusal{}
 }
 
-// needLabels sees to it that t has labels. It returns false if they cannot be
-// had, and refuses the sample.
+// needLabels sees to it that t has labels that last. It returns false if they
+// cannot be had, and refuses the sample.
 func (a *appendRun) needLabels(t *appendTarget, kind sampleKind) bool {
 	if t.named {
 		return true
 	}
 	refusal := a.seriesLabels(t)
 	if refusal.err == nil {
+		t.ls = t.ls.Copy()
 		return true
 	}
 	var n tallyCounts

@@ -42,7 +42,7 @@ func (a *appendRun) loneExemplars(t *appendTarget) error {
 	timed := slices.DeleteFunc(slices.Clone(t.opts.Exemplars), func(e exemplar.Exemplar) bool { return !e.HasTs })
 	a.tally.exemplars[exemplarInvalid] += len(t.opts.Exemplars) - len(timed)
 	if len(timed) > 0 {
-		a.lone = append(a.lone, loneExemplars{t.ls, timed})
+		a.lone = append(a.lone, loneExemplars{t.ls.Copy(), timed})
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (n *namedSeries) reset() {
 }
 
 // ask finds the series of t in the storage, once, and what this transaction has
-// of it already.
+// of it already. From then on the labels of t last.
 func (a *appendRun) ask(t *appendTarget) {
 	if t.asked {
 		return
@@ -84,7 +84,7 @@ func (a *appendRun) ask(t *appendTarget) {
 		a.askStorage(t, hash)
 		a.named.series[i] = namedRef{t.ls, t.id}
 	case !labels.Equal(a.named.series[i].ls, t.ls):
-		t.strict = true
+		t.ls, t.strict = t.ls.Copy(), true
 	default:
 		t.ls, t.id = a.named.series[i].ls, a.named.series[i].id
 	}
@@ -106,8 +106,10 @@ func (a *appendRun) askStorage(t *appendTarget, hash uint64) {
 	} else if a.tx.hits > 0 {
 		if ref, ls := a.tx.refs.GetRef(t.ls, hash); ref != 0 {
 			t.ls, t.id = ls, ref
+			return
 		}
 	}
+	t.ls = t.ls.Copy()
 }
 
 func (a *appendRun) recall(t *appendTarget) {

@@ -45,6 +45,8 @@ func (a *appendRun) forget() {
 	a.learnt = a.learnt[:0]
 	clear(a.texts)
 	a.builder.Reset()
+	// Its buffer is the builder's and no larger than MaxLabelBytes.
+	a.scratch = labels.EmptyLabels()
 	// These are rare, and what they hold is large.
 	a.expanded = 0
 	a.later, a.lone, a.doubtful = nil, nil, nil

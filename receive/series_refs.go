@@ -36,7 +36,7 @@ type SeriesRefs struct {
 	seed uint64
 	live func() int
 
-	mu    sync.RWMutex // guards what follows
+	mu sync.RWMutex // guards what follows
 	// index is an open hash table with linear probing of the places in learnt,
 	// plus one. It takes half the memory of a map of the language, and a fifth
 	// of the time to fill.

@@ -117,7 +117,9 @@ func TestKeys(t *testing.T) {
 		return field(5, protowire.BytesType, join(field(1, protowire.BytesType, []byte(refs)), join(rest...)))
 	}
 	meta := func(text string) []byte { return field(5, protowire.BytesType, []byte(text)) }
-	body := func(series ...[]byte) []byte { return join(symbols("", "a", "1", "b", "2", "help", "other"), join(series...)) }
+	body := func(series ...[]byte) []byte {
+		return join(symbols("", "a", "1", "b", "2", "help", "other"), join(series...))
+	}
 	out, ok = keys(1, V2, body(
 		v2("\x01\x02\x03\x04", sample), v2("\x03\x04\x01\x02", sample),
 		v2("\x01\x02\x03\x04", sample, meta("\x08\x01\x18\x05")), v2("\x01\x02\x03\x04", sample, meta("\x08\x01\x18\x06")),
