@@ -150,6 +150,9 @@ func (h *head) appendExemplars(ctx context.Context, ls labels.Labels, exemplars 
 	if err := app.Commit(); err != nil {
 		return h.fail("write to the write-ahead log", err, false)
 	}
+	if err := h.tornLog(); err != nil {
+		return err
+	}
 	h.addExemplars(len(exemplars) - len(partial.ExemplarErrors))
 	return partial.ToError()
 }

@@ -32,7 +32,10 @@ var (
 	_ RefAppender        = (*headAppender)(nil)
 )
 
-var errLostLog = errors.New("samples were not written")
+var (
+	errLostLog = errors.New("samples were not written")
+	errTornLog = errors.New("it may hold a part of a record that another commit could not write, and what follows is lost when it is replayed")
+)
 
 // appender opens an appender. The caller must have entered the writers' gate,
 // which the appender leaves when it is done.
@@ -103,6 +106,9 @@ func (a *headAppender) Commit() (err error) {
 		// not written to again; opening the tenant anew repairs it.
 		return a.head.fail("write to the write-ahead log", err, false)
 	}
+	if err := a.head.tornLog(); err != nil {
+		return err
+	}
 	if a.head.opts.OutOfOrderWindow > 0 && a.head.collected.counter(lostLogsCounter) > 0 {
 		// The TSDB says so to its log only, since the samples are in memory.
 		return a.head.fail("write to the log of out-of-order samples", errLostLog, false)
@@ -113,6 +119,17 @@ func (a *headAppender) Commit() (err error) {
 	}
 	if a.exemplars > 0 {
 		a.head.addExemplars(a.exemplars)
+	}
+	return nil
+}
+
+// tornLog fails the head if a write to its write-ahead log has failed at any
+// time. Whoever has written there has to ask before saying so to anybody: the
+// record may lie behind one that another appender could not finish, and that
+// appender need not have got to marking the head as failed.
+func (h *head) tornLog() error {
+	if h.collected.counter(tornLogsCounter) > 0 {
+		return h.fail("write to the write-ahead log", errTornLog, false)
 	}
 	return nil
 }

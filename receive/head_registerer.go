@@ -14,6 +14,9 @@ import (
 const (
 	// A log that could not be read to its end was repaired on opening.
 	repairsCounter = "prometheus_tsdb_wal_corruptions_total"
+	// A record could not be written to the write-ahead log, which may hold a part
+	// of it. It is counted before anything else is written there.
+	tornLogsCounter = "prometheus_tsdb_wal_writes_failed_total"
 	// Out-of-order samples that are in memory could not be logged.
 	lostLogsCounter = "prometheus_tsdb_out_of_order_wbl_writes_failed_total"
 )
@@ -108,7 +111,7 @@ func watchedName(c prometheus.Collector) (name string) {
 		close(descs)
 	}()
 	for desc := range descs {
-		for _, watched := range []string{repairsCounter, lostLogsCounter} {
+		for _, watched := range []string{repairsCounter, tornLogsCounter, lostLogsCounter} {
 			if strings.Contains(desc.String(), `"`+watched+`"`) {
 				name = watched
 			}
