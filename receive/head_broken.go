@@ -72,7 +72,7 @@ func (h *head) setAside(dir string, id ulid.ULID, cause error) error {
 // setBrokenAsideMeanwhile is setBrokenAside for an open head.
 func (h *head) setBrokenAsideMeanwhile() error {
 	if err := h.setBrokenAside(h.loaded()); err != nil {
-		return fmt.Errorf("tenant %q: no blocks are cut: %w", h.tenant, err)
+		return fmt.Errorf("tenant %q: no blocks are cut or deleted: %w", h.tenant, err)
 	}
 	return nil
 }

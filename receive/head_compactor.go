@@ -1,9 +1,6 @@
 package receive
 
 import (
-	"errors"
-	"sync/atomic"
-
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/tsdb"
 )
@@ -21,15 +18,9 @@ const (
 
 // blockCutter is the compactor of a head: it cuts blocks and never merges
 // them, which is for the owner of the bucket to do.
-//
-// A TSDB looks at its blocks, and deletes those that may go, only after it has
-// compacted something. When blocks may go, reload makes the plan name one
-// compaction, which does nothing; and hold refuses to cut blocks meanwhile.
 type blockCutter struct {
 	// writer returns a compactor that writes chunk files of a size.
 	writer func(segmentSize int64) (tsdb.Compactor, error)
-	reload atomic.Bool
-	hold   atomic.Bool
 	cut    func(blocks int)
 }
 
@@ -42,13 +33,11 @@ func segmentSize(series uint64) int64 {
 	return size
 }
 
-// errCutHeld says that a block was due, but not to be cut just then.
-var errCutHeld = errors.New("blocks are cut by another step")
-
-// Write cuts a block.
+// Write cuts a block from the samples from mint, inclusive, to maxt, exclusive.
+// In an empty range there is nothing to cut; see dropBlocks.
 func (c *blockCutter) Write(dest string, b tsdb.BlockReader, mint, maxt int64, base *tsdb.BlockMeta) ([]ulid.ULID, error) {
-	if c.hold.Load() {
-		return nil, errCutHeld
+	if mint >= maxt {
+		return nil, nil
 	}
 	w, err := c.writer(segmentSize(b.Meta().Stats.NumSeries))
 	if err != nil {
@@ -59,15 +48,10 @@ func (c *blockCutter) Write(dest string, b tsdb.BlockReader, mint, maxt int64, b
 	return ids, err
 }
 
-// Plan names nothing to compact, save for the reload that was asked for.
-func (c *blockCutter) Plan(string) ([]string, error) {
-	if c.reload.Swap(false) {
-		return []string{"reload"}, nil
-	}
-	return nil, nil
-}
+// Plan names nothing to compact.
+func (c *blockCutter) Plan(string) ([]string, error) { return nil, nil }
 
-// Compact does nothing: what follows it is what was wanted.
+// Compact is never asked for, since nothing is planned.
 func (c *blockCutter) Compact(string, []string, []*tsdb.Block) ([]ulid.ULID, error) {
 	return nil, nil
 }

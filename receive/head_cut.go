@@ -25,7 +25,7 @@ func (h *head) maintain(ctx context.Context) error {
 		errs = append(errs, h.cutDue(ctx))
 	}
 	if h.failure() == nil {
-		errs = append(errs, h.dropBlocks(ctx))
+		errs = append(errs, h.dropBlocks())
 	}
 	return errors.Join(errs...)
 }
@@ -108,7 +108,12 @@ func (h *head) cutOutOfOrder(ctx context.Context) error {
 }
 
 // dropBlocks deletes the blocks that may go.
-func (h *head) dropBlocks(ctx context.Context) (err error) {
+//
+// A TSDB looks at its blocks, and deletes those that may go, only after it has
+// cut one. Cutting may be due and fail for want of space, which is when the
+// deletion is needed most. So it is made to cut an empty range before all time,
+// of which there is nothing to write and nothing to truncate.
+func (h *head) dropBlocks() (err error) {
 	defer h.fence("delete blocks", false, &err)
 	if len(h.blocksToDelete(h.db.Blocks())) == 0 {
 		return nil
@@ -116,10 +121,10 @@ func (h *head) dropBlocks(ctx context.Context) (err error) {
 	if err := h.setBrokenAsideMeanwhile(); err != nil {
 		return err
 	}
-	h.cutter.reload.Store(true)
-	h.cutter.hold.Store(true)
-	defer h.cutter.hold.Store(false)
-	if err := h.db.Compact(ctx); err != nil && !errors.Is(err, errCutHeld) {
+	// The last millisecond of a range head is inclusive: the one after it, where
+	// the block would end, is again math.MinInt64.
+	nothing := tsdb.NewRangeHeadWithIsolationDisabled(h.db.Head(), math.MinInt64, math.MaxInt64)
+	if err := h.db.CompactHead(nothing); err != nil {
 		return fmt.Errorf("tenant %q: delete blocks in %s: %w", h.tenant, h.dir, err)
 	}
 	return nil

@@ -1,12 +1,15 @@
 package receive
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/varve-tsdb/varve/internal/shipped"
 )
@@ -149,5 +152,51 @@ func TestFullDiskStillDropsShippedBlocks(t *testing.T) {
 	tenants = openTenants(t, dir, TenantsOptions{BlockDuration: time.Second, Retention: time.Nanosecond, MinFreeDisk: 1 << 62})
 	if got := blocksOf(t, tenants, "a"); len(got) != 2 || got[0].ULID != blocks[2].ULID || got[1].ULID != blocks[3].ULID {
 		t.Errorf("left are %v", got)
+	}
+}
+
+// A disk too full for the block that is due gets room by what may be deleted.
+func TestShippedBlocksLeaveTheDiskWhileNoneCanBeCut(t *testing.T) {
+	leakCheck(t)
+	dir := t.TempDir()
+	opts := TenantsOptions{BlockDuration: time.Second, Retention: time.Nanosecond}
+	tenants := openTenants(t, dir, opts)
+	for i := range 4 {
+		mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
+	}
+	if err := tenants.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	blocks := blocksOf(t, tenants, "a")
+	time.Sleep(2 * time.Millisecond) // The age of a block is told in milliseconds.
+	for i := 10; i < 13; i++ {
+		mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
+	}
+	h := tenants.slots["a"].head
+	working := h.cutter.writer
+	h.cutter.writer = func(int64) (tsdb.Compactor, error) { return nil, syscall.ENOSPC }
+	ship(t, tenants, "a", blocks[0].ULID, blocks[1].ULID)
+	if err := tenants.Compact(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the pass: %v, want what kept it from cutting a block", err)
+	}
+	if got := blocksOf(t, tenants, "a"); len(got) != 2 || got[0].ULID != blocks[2].ULID || got[1].ULID != blocks[3].ULID {
+		t.Errorf("left are %v", got)
+	}
+
+	h.cutter.writer = working
+	for range 2 { // Deleting has truncated nothing, and the blocks are cut now.
+		if got := mustReadAll(t, tenants); len(got) != 1 || len(got[0].points) != 5 {
+			t.Errorf("read %v, want the 2 samples in blocks and the 3 in memory", got)
+		}
+		if err := tenants.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tenants.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tenants = openTenants(t, dir, opts)
+	if got := mustReadAll(t, tenants); len(got) != 1 || len(got[0].points) != 5 {
+		t.Errorf("after a restart: %v", got)
 	}
 }
