@@ -117,6 +117,7 @@
 //
 //	<data>/.varve.lock                   held while a Tenants has the directory open
 //	<data>/<tenant>/wal, wbl             logs of samples, and of those out of order
+//	<data>/<tenant>/logs.broken          their damaged segments, for a while
 //	<data>/<tenant>/chunks_head          full chunks, mapped; the logs hold them too
 //	<data>/<tenant>/<ULID>               finished blocks
 //	<data>/<tenant>/varve.labels.json    external labels of the blocks; not Thanos'
@@ -144,8 +145,11 @@
 //     is opened without the space that takes (see TenantsOptions.MinFreeDisk).
 //   - After a crash it can take out-of-order samples for being in chunks that
 //     were never written, or forget which series they are of. So their log is
-//     cleared of such claims before it is replayed, they are cut into blocks
-//     before those in order are, and a damaged log is read in two attempts.
+//     cleared of such claims before it is replayed, and they are cut into blocks
+//     before those in order are.
+//   - Of a damaged log it drops all that follows the damage, and it cannot open
+//     one whose checkpoint is damaged. So logs are read through, and mended,
+//     before it sees them.
 //   - Its defaults cost 8 MiB a tenant: lock stripes, the chunk writer's buffer,
 //     the room for exemplars. With ours a tenant of 100 series takes 0.5 MiB,
 //     and the room for exemplars grows with their number.
@@ -156,6 +160,23 @@
 // hold them cannot be read by Thanos; metadata over a restart; exemplars older
 // than the newest MaxExemplars, which are replayed from the log as far as that
 // reaches.
+//
+// # Damage
+//
+// A log is a sequence of pages of 32 KiB, so that records can be found again
+// behind a damage. When a tenant is opened, each damaged segment is replaced by
+// one of all its records that can be read. An error in the log says how many
+// segments and bytes were hit, between which times what cannot be read should
+// lie, and how many samples, of which times, can be read but have lost the
+// record that says of which series they are; metrics count the same
+// (varve_receive_tenants_log_…). How many samples were where nothing can be read
+// cannot be known; those of them that are in mapped chunks are not lost, which
+// is why these are kept. The first four damaged segments that were found,
+// of up to 128 MiB each, stay in logs.broken, as links, until another damage is
+// found or blocks have been cut of all that was in memory then.
+//
+// A record without its end, as a process leaves that is killed, is repaired with
+// a warning and not kept: it had not been acknowledged.
 //
 // A block that cannot be opened because of what its files hold is set aside: its
 // directory is renamed to <ULID>.broken, with an error in the log and nothing

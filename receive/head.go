@@ -73,8 +73,9 @@ type headFailure struct {
 	unreadable bool
 }
 
-// open opens the TSDB, replaying its write-ahead log. The TSDB repairs a
-// damaged log by dropping what follows the damage.
+// open opens the TSDB, replaying its write-ahead log. What is damaged in it has
+// been mended by then; should the TSDB still find something that it cannot make
+// sense of, it drops what follows.
 func (h *head) open() error {
 	if err := h.makeSpace(); err != nil {
 		return &TenantError{Tenant: h.tenant, Kind: ErrNoSpace, Err: err}
@@ -90,7 +91,7 @@ func (h *head) open() error {
 	err := h.openDB()
 	if err == nil && h.collected.counter(repairsCounter) > 0 {
 		h.metrics.repairs.Inc()
-		h.log.Warn("The write-ahead log was damaged, as after a crash, and has been repaired; what followed the damage is lost.")
+		h.log.Error("The write-ahead log holds a record that makes no sense, and has been repaired; what followed that record is lost.")
 		if h.hasOutOfOrderLog() {
 			// Finding the damage, the TSDB stopped before it read the log of
 			// out-of-order samples.
@@ -103,6 +104,9 @@ func (h *head) open() error {
 	if err != nil {
 		h.unregister()
 		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
+	}
+	if err := h.releaseBroken(); err != nil {
+		h.log.Warn("The directory of damaged logs stays as it is.", "dir", h.brokenLogs(), "err", err)
 	}
 	return nil
 }
@@ -117,7 +121,7 @@ func (h *head) openDB() (err error) {
 			err = fmt.Errorf("opening panicked: %v", r)
 		}
 	}()
-	if err := h.prepareOutOfOrderLog(); err != nil {
+	if err := h.locked(h.prepareLogs); err != nil {
 		return err
 	}
 	h.db, err = tsdb.Open(h.dir, h.log, h.collected, h.tsdbOptions(), nil)

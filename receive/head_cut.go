@@ -25,7 +25,7 @@ func (h *head) maintain(ctx context.Context) error {
 		errs = append(errs, h.cutDue(ctx))
 	}
 	if h.failure() == nil {
-		errs = append(errs, h.dropBlocks())
+		errs = append(errs, h.dropBlocks(), h.releaseBroken())
 	}
 	return errors.Join(errs...)
 }

@@ -109,17 +109,21 @@ func (b *blockLabels) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	file := filepath.Join(dir, labelsFile)
+	return replaceFile(filepath.Join(dir, labelsFile), raw)
+}
+
+// replaceFile replaces a file's content durably and in one step.
+func replaceFile(file string, content []byte) error {
 	f, err := os.Create(file + ".tmp")
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(raw)
+	_, err = f.Write(content)
 	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(file+".tmp"))
 	}
 	return fileutil.Replace(file+".tmp", file)
 }

@@ -35,19 +35,23 @@ func (h *head) hasOutOfOrderLog() bool {
 	})
 }
 
-// prepareOutOfOrderLog makes the TSDB replay every sample in the log of
-// out-of-order samples.
+// prepareLogs mends the logs and makes the TSDB replay every sample in the log
+// of out-of-order samples.
 //
 // Left alone it would not. The log has markers that say that what comes before
 // them has gone into mapped chunks, and replaying drops the samples before a
 // marker whose chunk seems to be there. But markers are written before the
 // chunks are on disk, and some do not even say which chunk they mean, so that
 // after a crash they can speak of chunks that were never written. So both are
-// removed: the chunks, which hold nothing that the logs do not hold, and the
-// markers.
-func (h *head) prepareOutOfOrderLog() error {
+// removed: the markers, and the chunks, which hold nothing that the logs do not
+// hold. After a damage they may, and stay; what is in chunks and in the log is
+// read and cut into blocks once.
+func (h *head) prepareLogs() error {
 	if err := h.finishLogRewrite(); err != nil {
 		return err
+	}
+	if err := h.repairLogs(); err != nil {
+		return fmt.Errorf("repair the logs: %w", err)
 	}
 	if !h.hasOutOfOrderLog() {
 		return nil
@@ -55,7 +59,25 @@ func (h *head) prepareOutOfOrderLog() error {
 	if err := h.dropMarkers(); err != nil {
 		return fmt.Errorf("rewrite the log of out-of-order samples: %w", err)
 	}
+	if exists(h.brokenLogs()) {
+		return nil
+	}
 	return os.RemoveAll(h.mappedChunks())
+}
+
+// locked does something to the files of a TSDB that is not open, and that no
+// other process has open.
+func (h *head) locked(do func() error) error {
+	file := filepath.Join(h.dir, "lock")
+	lock, existed, err := fileutil.Flock(file)
+	if err != nil {
+		return fmt.Errorf("lock the TSDB's directory: %w", err)
+	}
+	errs := []error{do(), lock.Release()}
+	if !existed { // If it did, the TSDB says that the last one did not end well.
+		errs = append(errs, os.Remove(file))
+	}
+	return errors.Join(errs...)
 }
 
 // dropMarkers rewrites the log without markers. The log itself is replaced in
@@ -110,43 +132,54 @@ func hasMarkers(log string) (bool, error) {
 	return false, err
 }
 
-// readLog hands the whole records of a log to use, up to the first that is
-// damaged, as the last one is if the process was killed while writing it.
+// readLog hands the records of a whole log to use.
 func readLog(log string, use func(marker bool, rec []byte) error) error {
-	segments, err := wlog.NewSegmentsReader(log)
+	segments, err := logSegments(log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = segments.Close() }()
 	decoder := record.NewDecoder(labels.NewSymbolTable(), slog.New(slog.DiscardHandler))
-	reader := wlog.NewReader(segments)
-	for reader.Next() {
-		rec := reader.Record()
-		if err := use(decoder.Type(rec) == record.MmapMarkers, rec); err != nil {
+	for _, segment := range segments {
+		err := scanFile(segment, func(rec []byte) error {
+			return use(decoder.Type(rec) == record.MmapMarkers, rec)
+		}, func(logGap) error {
+			return fmt.Errorf("%s is damaged", segment)
+		})
+		if err != nil {
 			return err
 		}
 	}
-	var damaged *wlog.CorruptionErr
-	if err := reader.Err(); err != nil && !errors.As(err, &damaged) {
-		return err
-	}
 	return nil
+}
+
+func copyWithoutMarkers(logger *slog.Logger, from, to string) error {
+	return writeLog(logger, to, func(write func(rec []byte) error) error {
+		return readLog(from, func(marker bool, rec []byte) error {
+			if marker {
+				return nil
+			}
+			return write(rec)
+		})
+	})
 }
 
 // copyBatch is how many bytes of records are written at a time.
 const copyBatch = 1 << 20
 
-func copyWithoutMarkers(logger *slog.Logger, from, to string) (err error) {
-	out, err := wlog.New(logger, nil, to, compression.Snappy)
+// largestSegment is the size in bytes beyond which a log that is written anew
+// begins another segment: twice what the TSDB's own segments have, so that the
+// records of one always fit in one.
+const largestSegment = 2 * wlog.DefaultSegmentSize
+
+// writeLog writes a new log of the records that from hands to its argument.
+func writeLog(logger *slog.Logger, to string, from func(write func(rec []byte) error) error) (err error) {
+	out, err := wlog.NewSize(logger, nil, to, largestSegment, compression.Snappy)
 	if err != nil {
 		return err
 	}
 	var batch [][]byte
 	size := 0
-	err = readLog(from, func(marker bool, rec []byte) error {
-		if marker {
-			return nil
-		}
+	err = from(func(rec []byte) error {
 		batch, size = append(batch, slices.Clone(rec)), size+len(rec)
 		if size < copyBatch {
 			return nil

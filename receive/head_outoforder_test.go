@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,11 +92,11 @@ func tear(t *testing.T, log string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := len(raw)
-	for end > 0 && raw[end-1] == 0 {
-		end--
+	end := 0 // Of the fragments, which fit into the first page.
+	for raw[end] != 0 {
+		end += logHeaderSize + int(binary.BigEndian.Uint16(raw[end+1:]))
 	}
-	if err := os.WriteFile(segment, append(raw[:end+8:end+8], 1, 0, 100), 0o666); err != nil {
+	if err := os.WriteFile(segment, append(raw[:end:end], 1, 0, 100), 0o666); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,9 +8,14 @@ import (
 )
 
 type tenantsMetrics struct {
-	failures     prometheus.Counter
-	reopens      prometheus.Counter
-	repairs      prometheus.Counter
+	failures prometheus.Counter
+	reopens  prometheus.Counter
+	repairs  prometheus.Counter
+
+	logSegmentsDamaged prometheus.Counter
+	logBytesLost       prometheus.Counter
+	logSamplesLost     prometheus.Counter
+
 	passesFailed prometheus.Counter
 	blocksCut    prometheus.Counter
 	blocksBroken prometheus.Counter
@@ -25,12 +30,15 @@ func newTenantsMetrics(t *Tenants) *tenantsMetrics {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_receive_tenants_" + name, Help: help}, value)
 	}
 	return &tenantsMetrics{
-		failures:     counter("failures_total", "Times a tenant's TSDB broke or could not be opened."),
-		reopens:      counter("reopens_total", "Times a tenant became available again after a failure."),
-		repairs:      counter("log_repairs_total", "Damaged write-ahead logs that were repaired on opening."),
-		passesFailed: counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
-		blocksCut:    counter("blocks_cut_total", "Blocks cut from the samples in memory."),
-		blocksBroken: counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
+		failures:           counter("failures_total", "Times a tenant's TSDB broke or could not be opened."),
+		reopens:            counter("reopens_total", "Times a tenant became available again after a failure."),
+		repairs:            counter("log_repairs_total", "Damaged logs, of samples in order or out of order, that were repaired on opening."),
+		logSegmentsDamaged: counter("log_segments_damaged_total", "Segments of logs that were found damaged on opening."),
+		logBytesLost:       counter("log_lost_bytes_total", "Bytes of damaged logs that could not be read."),
+		logSamplesLost:     counter("log_lost_samples_total", "Samples in damaged logs that could be read, but not which series they are of. Those out of order are in two logs and count in each."),
+		passesFailed:       counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
+		blocksCut:          counter("blocks_cut_total", "Blocks cut from the samples in memory."),
+		blocksBroken:       counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
 		gauges: []prometheus.Collector{
 			gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
 			gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
@@ -41,7 +49,7 @@ func newTenantsMetrics(t *Tenants) *tenantsMetrics {
 }
 
 func (m *tenantsMetrics) collectors() []prometheus.Collector {
-	return append([]prometheus.Collector{m.failures, m.reopens, m.repairs, m.passesFailed, m.blocksCut, m.blocksBroken}, m.gauges...)
+	return append([]prometheus.Collector{m.failures, m.reopens, m.repairs, m.logSegmentsDamaged, m.logBytesLost, m.logSamplesLost, m.passesFailed, m.blocksCut, m.blocksBroken}, m.gauges...)
 }
 
 // register registers all metrics or none.

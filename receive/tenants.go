@@ -55,7 +55,7 @@ var (
 // OpenTenants opens the tenants in dir, which is created if need be. Every
 // directory in it whose name can be a tenant's is taken for one. Opening
 // replays the write-ahead logs, so it can take a while; a damaged log is
-// repaired, which drops what follows the damage.
+// repaired, and what it has lost is logged and counted.
 //
 // A tenant that cannot be opened is no error: it is logged, counted and tried
 // again by Run, and the others work. Errors are those of the options, of the

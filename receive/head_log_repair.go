@@ -1,0 +1,243 @@
+package receive
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+	"github.com/prometheus/prometheus/tsdb/record"
+	"github.com/prometheus/prometheus/tsdb/tombstones"
+	"github.com/prometheus/prometheus/tsdb/wlog"
+)
+
+// mostBrokenSegments bounds the damaged segments that are kept, the first that
+// were found, of up to 128 MiB each.
+const mostBrokenSegments = 4
+
+func (h *head) writeAheadLog() string { return filepath.Join(h.dir, "wal") }
+
+// brokenLogs is the directory of damaged segments as they were found. While it
+// is there, mapped chunks hold what the logs no longer do.
+func (h *head) brokenLogs() string { return filepath.Join(h.dir, "logs"+brokenSuffix) }
+
+// repairLogs rewrites the damaged segments of the logs with the records that
+// can be read, those behind the damage, too, and tells what is missing.
+//
+// The TSDB would drop all that comes after the first damage, and, where the
+// damage is in a checkpoint, the log itself. What it wants to avoid is samples
+// of series whose record is lost being taken for those of a series that gets
+// the same reference later; see reserve.
+func (h *head) repairLogs() error {
+	if err := os.RemoveAll(h.mendedSegment()); err != nil {
+		return err
+	}
+	wal, err := h.logWithCheckpoint()
+	if err != nil {
+		return err
+	}
+	wbl, err := logSegments(h.outOfOrderLog())
+	if err != nil {
+		return err
+	}
+	damagedWAL, err := damagedSegments(wal)
+	if err != nil {
+		return err
+	}
+	damagedWBL, err := damagedSegments(wbl)
+	if err != nil || len(damagedWAL)+len(damagedWBL) == 0 {
+		return err
+	}
+	inOrder, outOfOrder := newLogSurvey(), newLogSurvey()
+	if err := errors.Join(inOrder.read(wal), outOfOrder.read(wbl)); err != nil {
+		return err
+	}
+	// Of a log that is whole nothing is known to be missing.
+	var reserved chunks.HeadSeriesRef
+	var lostWAL, lostWBL logLoss
+	if len(damagedWAL) > 0 {
+		reserved = reserve(max(inOrder.greatest, outOfOrder.greatest))
+		lostWAL, lostWBL = inOrder.end(inOrder.known), outOfOrder.end(inOrder.known)
+	} else {
+		lostWAL, lostWBL = inOrder.end(nil), outOfOrder.end(nil)
+	}
+	damaged := append(damagedWAL, damagedWBL...)
+	if !lostWAL.torn || !lostWBL.torn {
+		if err := h.keepBroken(damaged); err != nil {
+			return err
+		}
+	}
+	for _, segment := range damaged {
+		if err := h.mendSegment(segment, reserved); err != nil {
+			return err
+		}
+	}
+	h.tellLoss("write-ahead log", lostWAL)
+	h.tellLoss("log of out-of-order samples", lostWBL)
+	return nil
+}
+
+// logWithCheckpoint returns the segments that the TSDB replays as its
+// write-ahead log: the newest checkpoint and what comes after it.
+func (h *head) logWithCheckpoint() ([]string, error) {
+	segments, err := logSegments(h.writeAheadLog())
+	if err != nil || len(segments) == 0 {
+		return nil, err
+	}
+	checkpoint, _, err := wlog.LastCheckpoint(h.writeAheadLog())
+	if errors.Is(err, record.ErrNotFound) {
+		return segments, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	before, err := logSegments(checkpoint)
+	return append(before, segments...), err
+}
+
+// Bounds of the references to series that a repair skips. A reference is of 40
+// bits.
+const (
+	reservedRefs = 1 << 20
+	greatestRef  = 1 << 39
+)
+
+// reserve returns a reference beyond all that are known, and beyond those that
+// were only mentioned in what is lost, as chunks of that series may still be
+// there. A series that is new gets one beyond it.
+func reserve(greatest chunks.HeadSeriesRef) chunks.HeadSeriesRef {
+	if greatest > greatestRef-reservedRefs {
+		return greatest
+	}
+	return greatest + reservedRefs
+}
+
+// mendedSegment is the directory of a segment that is being mended.
+func (h *head) mendedSegment() string { return filepath.Join(h.dir, "logs"+newLogSuffix) }
+
+// mendSegment replaces a segment by one of its whole records, in one step. If
+// reserved is not zero, series that are new get greater references, which the
+// TSDB takes from a deletion: one of no samples at the end of all time.
+func (h *head) mendSegment(segment string, reserved chunks.HeadSeriesRef) error {
+	tmp := h.mendedSegment()
+	err := writeLog(h.log, tmp, func(write func(rec []byte) error) error {
+		err := scanFile(segment, write, func(logGap) error { return nil })
+		if err != nil || reserved == 0 {
+			return err
+		}
+		var encoder record.Encoder
+		return write(encoder.Tombstones([]tombstones.Stone{{
+			Ref:       storage.SeriesRef(reserved),
+			Intervals: tombstones.Intervals{{Mint: math.MaxInt64, Maxt: math.MaxInt64}},
+		}}, nil))
+	})
+	if err != nil {
+		return fmt.Errorf("rewrite %s: %w", segment, err)
+	}
+	if err := fileutil.Replace(wlog.SegmentName(tmp, 0), segment); err != nil {
+		return err
+	}
+	return os.RemoveAll(tmp)
+}
+
+// tellLoss logs and counts what a log has lost, if anything.
+func (h *head) tellLoss(log string, loss logLoss) {
+	if len(loss.segments) == 0 && loss.orphans.n == 0 {
+		return
+	}
+	h.metrics.repairs.Inc()
+	h.metrics.logSegmentsDamaged.Add(float64(len(loss.segments)))
+	h.metrics.logBytesLost.Add(float64(loss.bytes))
+	h.metrics.logSamplesLost.Add(float64(loss.orphans.n))
+	attrs := append([]any{"log", log}, loss.attrs()...)
+	if loss.torn && loss.orphans.n == 0 {
+		h.log.Warn("A log ended in the middle of a record, as after a crash, and has been repaired. The record had not been acknowledged.", attrs...)
+		return
+	}
+	if len(loss.segments) == 0 {
+		h.log.Error("Samples in this log are lost, because another log was damaged where it told their series.", attrs...)
+		return
+	}
+	if !loss.torn {
+		attrs = append(attrs, "kept_for_a_while_in", h.brokenLogs())
+	}
+	h.log.Error("A log was damaged and has been repaired. All records that can be read are kept; samples that are in mapped chunks or blocks, too, are not lost.", attrs...)
+}
+
+// brokenNote lies beside the damaged segments.
+type brokenNote struct {
+	Version int `json:"version"`
+	// Until is the time in ms up to which, inclusive, mapped chunks may hold
+	// what the logs have lost; math.MaxInt64 if it is not known yet.
+	Until int64 `json:"until"`
+}
+
+const brokenNoteFile = "varve.note.json"
+
+// keepBroken links damaged segments to where they outlive their replacement. It
+// must be done before they are mended. Those of an earlier damage make way.
+func (h *head) keepBroken(segments []string) error {
+	dir := h.brokenLogs()
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	if err := writeNote(dir, brokenNote{Version: 1, Until: math.MaxInt64}); err != nil {
+		return err
+	}
+	for i, segment := range segments {
+		if i == mostBrokenSegments {
+			h.log.Warn("Not all damaged segments are kept.", "kept", i, "damaged", len(segments))
+			break
+		}
+		name, err := filepath.Rel(h.dir, segment)
+		if err == nil {
+			err = os.Link(segment, filepath.Join(dir, strings.ReplaceAll(name, string(filepath.Separator), "-")))
+		}
+		if err != nil {
+			h.log.Warn("A damaged segment of a log is not kept.", "segment", segment, "err", err)
+		}
+	}
+	return nil
+}
+
+func writeNote(dir string, note brokenNote) error {
+	raw, err := json.Marshal(note)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, brokenNoteFile), raw)
+}
+
+// releaseBroken notes, once the head is open, up to when there are samples that
+// only mapped chunks may hold, and deletes the damaged segments when blocks have
+// been cut up to then.
+func (h *head) releaseBroken() error {
+	dir := h.brokenLogs()
+	if !exists(dir) {
+		return nil
+	}
+	note := brokenNote{Until: math.MaxInt64}
+	raw, err := os.ReadFile(filepath.Join(dir, brokenNoteFile))
+	if err == nil {
+		err = json.Unmarshal(raw, &note)
+	}
+	if err != nil || note.Until == math.MaxInt64 {
+		return writeNote(dir, brokenNote{Version: 1, Until: h.db.Head().MaxTime()})
+	}
+	for _, b := range h.db.Blocks() {
+		meta := b.Meta()
+		if !meta.Compaction.FromOutOfOrder() && meta.MaxTime > note.Until {
+			return os.RemoveAll(dir)
+		}
+	}
+	return nil
+}

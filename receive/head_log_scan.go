@@ -1,0 +1,177 @@
+package receive
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"github.com/prometheus/prometheus/util/compression"
+)
+
+// The parts of a log's segment, as Prometheus documents them in
+// tsdb/docs/format/wal.md: pages, in which records lie, whole or in fragments,
+// each behind a header of its type and compression, length and checksum.
+const (
+	logPageSize   = 32 << 10
+	logHeaderSize = 1 + 2 + 4
+
+	logTypeMask   = 1<<3 - 1
+	logSnappyFlag = 1 << 3
+	logZstdFlag   = 1 << 4
+)
+
+// The types of fragments.
+const (
+	logPadding = iota // the rest of the page is zero
+	logWhole
+	logFirst
+	logMiddle
+	logLast
+)
+
+// logGap is a stretch of a log from which no record can be had.
+type logGap struct {
+	bytes int64 // in the file, without padding
+	// torn is set if nothing is there but the beginning of a record, as is left
+	// by a process that died, or a disk that filled up, while it was written.
+	torn bool
+}
+
+// logScan reads the records of one segment. Other than the TSDB's reader, which
+// ends at the first damage, it goes on with the next record that can be found.
+type logScan struct {
+	record func(rec []byte) error // the bytes are valid until it returns
+	gap    func(logGap) error     // called before the record that follows the gap
+
+	partial   []byte // of a record whose end has not come yet, if inside
+	inside    bool
+	lost      int64 // bytes since the last record
+	notTorn   bool  // of what was lost
+	checksums *crc32.Table
+	decoded   compression.DecodeBuffer
+}
+
+// scanSegment hands the whole records of a segment and the gaps between them to
+// the functions, whose errors end it, as do those of r.
+func scanSegment(r io.Reader, record func(rec []byte) error, gap func(logGap) error) error {
+	s := &logScan{record: record, gap: gap, checksums: crc32.MakeTable(crc32.Castagnoli), decoded: compression.NewSyncDecodeBuffer()}
+	page := make([]byte, logPageSize)
+	for {
+		n, err := io.ReadFull(r, page)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return err
+		}
+		clear(page[n:])
+		if err := s.page(page, n); err != nil {
+			return err
+		}
+		if err != nil {
+			return s.end()
+		}
+	}
+}
+
+// page reads a page, of which the file has the first size bytes.
+func (s *logScan) page(page []byte, size int) error {
+	for at := 0; at < len(page); {
+		rest := page[at:]
+		kind := int(rest[0] & logTypeMask)
+		if kind == logPadding {
+			if left := bytes.TrimRight(rest, "\x00"); len(left) > 0 {
+				s.drop(len(left), false)
+			}
+			return nil
+		}
+		part, ok := s.fragment(kind, rest)
+		if cutOff := at+s.lengthOf(rest) > size; cutOff || !ok {
+			// Where the next fragment begins cannot be told, save for the next page.
+			s.drop(len(bytes.TrimRight(rest, "\x00")), cutOff)
+			return nil
+		}
+		if err := s.add(kind, rest[0], part); err != nil {
+			return err
+		}
+		at += logHeaderSize + len(part)
+	}
+	return nil
+}
+
+// lengthOf returns how long the fragment at the beginning of rest says it is.
+func (*logScan) lengthOf(rest []byte) int {
+	if len(rest) < logHeaderSize {
+		return len(rest)
+	}
+	return logHeaderSize + int(binary.BigEndian.Uint16(rest[1:]))
+}
+
+// fragment returns what the fragment at the beginning of rest holds.
+func (s *logScan) fragment(kind int, rest []byte) (part []byte, ok bool) {
+	if kind > logLast || len(rest) < logHeaderSize || s.lengthOf(rest) > len(rest) {
+		return nil, false
+	}
+	part = rest[logHeaderSize:s.lengthOf(rest)]
+	return part, crc32.Checksum(part, s.checksums) == binary.BigEndian.Uint32(rest[3:])
+}
+
+// add takes a good fragment in.
+func (s *logScan) add(kind int, flags byte, part []byte) error {
+	if kind == logWhole || kind == logFirst {
+		if s.inside {
+			s.drop(0, true)
+		}
+		s.partial, s.inside = append(s.partial[:0], part...), true
+	} else if s.inside {
+		s.partial = append(s.partial, part...)
+	} else {
+		s.drop(len(part)+logHeaderSize, false) // Its beginning was lost.
+		return nil
+	}
+	if kind == logFirst || kind == logMiddle {
+		return nil
+	}
+	compressed := compression.None
+	switch {
+	case flags&logSnappyFlag != 0:
+		compressed = compression.Snappy
+	case flags&logZstdFlag != 0:
+		compressed = compression.Zstd
+	}
+	rec, err := compression.Decode(compressed, s.partial, s.decoded)
+	if err != nil {
+		s.drop(0, false)
+		return nil
+	}
+	s.inside = false
+	if err := s.closeGap(); err != nil {
+		return err
+	}
+	return s.record(rec)
+}
+
+// drop gives up what there is of a record, and more bytes.
+func (s *logScan) drop(more int, torn bool) {
+	if s.inside {
+		s.lost += int64(len(s.partial) + logHeaderSize)
+	}
+	s.inside = false
+	s.lost += int64(more)
+	s.notTorn = s.notTorn || !torn
+}
+
+func (s *logScan) closeGap() error {
+	if s.lost == 0 {
+		return nil
+	}
+	g := logGap{bytes: s.lost, torn: !s.notTorn}
+	s.lost, s.notTorn = 0, false
+	return s.gap(g)
+}
+
+func (s *logScan) end() error {
+	if s.inside {
+		s.drop(0, true)
+	}
+	return s.closeGap()
+}

@@ -1,0 +1,236 @@
+package receive
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/record"
+)
+
+// sampleTimes counts samples and has their times in ms, both inclusive.
+type sampleTimes struct {
+	n          int
+	mint, maxt int64
+}
+
+func (s *sampleTimes) add(t int64) { s.merge(sampleTimes{1, t, t}) }
+
+func (s *sampleTimes) merge(o sampleTimes) {
+	switch {
+	case o.n == 0:
+	case s.n == 0:
+		*s = o
+	default:
+		s.n, s.mint, s.maxt = s.n+o.n, min(s.mint, o.mint), max(s.maxt, o.maxt)
+	}
+}
+
+// logLoss is what a damaged log has lost.
+type logLoss struct {
+	segments []string // that are damaged
+	bytes    int64    // that cannot be read
+	// torn is set if all of it is records that were never finished, and thus
+	// never acknowledged.
+	torn bool
+	// around spans the samples of some records before and after each place that
+	// cannot be read. What was there lies between them in the log, so it should
+	// in time. An end is unknown if nothing can be read on that side.
+	around                  sampleTimes
+	sinceStart, untilTheEnd bool
+	// orphans are samples that can be read, but not which series they are of,
+	// since that was said where it cannot be read.
+	orphans sampleTimes
+}
+
+// logSurvey reads a log to the end and finds out what is missing from it.
+type logSurvey struct {
+	loss  logLoss
+	known map[chunks.HeadSeriesRef]bool
+	found map[chunks.HeadSeriesRef]*sampleTimes
+	// greatest is the greatest reference to a series that was seen.
+	greatest chunks.HeadSeriesRef
+
+	decoder record.Decoder
+	recent  [logNeighbours]sampleTimes // of the last records with samples, in a ring
+	records int                        // with samples
+	pending int                        // how many records count to the last gap yet
+}
+
+// logNeighbours is how many records on either side of a gap tell its time: more
+// than one, since those in order and out of order take turns.
+const logNeighbours = 16
+
+func newLogSurvey() *logSurvey {
+	return &logSurvey{
+		known:   map[chunks.HeadSeriesRef]bool{},
+		found:   map[chunks.HeadSeriesRef]*sampleTimes{},
+		decoder: record.NewDecoder(labels.NewSymbolTable(), slog.New(slog.DiscardHandler)),
+		loss:    logLoss{torn: true},
+	}
+}
+
+// read surveys segments, which follow those that were read before.
+func (s *logSurvey) read(segments []string) error {
+	for _, segment := range segments {
+		damaged := false
+		err := scanFile(segment, s.record, func(g logGap) error {
+			damaged = true
+			s.gap(g)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if damaged {
+			s.loss.segments = append(s.loss.segments, segment)
+		}
+	}
+	return nil
+}
+
+func (s *logSurvey) gap(g logGap) {
+	s.loss.bytes += g.bytes
+	s.loss.torn = s.loss.torn && g.torn
+	for _, times := range s.recent {
+		s.loss.around.merge(times)
+	}
+	s.loss.sinceStart = s.loss.sinceStart || s.records == 0
+	s.pending = logNeighbours
+}
+
+// record takes in a record, as far as it can be decoded.
+func (s *logSurvey) record(rec []byte) error {
+	var samples sampleTimes
+	sample := func(ref chunks.HeadSeriesRef, t int64) {
+		samples.add(t)
+		s.greatest = max(s.greatest, ref)
+		of := s.found[ref]
+		if of == nil {
+			of = &sampleTimes{}
+			s.found[ref] = of
+		}
+		of.add(t)
+	}
+	switch s.decoder.Type(rec) {
+	case record.Series:
+		series, _ := s.decoder.Series(rec, nil)
+		for _, one := range series {
+			s.known[one.Ref] = true
+			s.greatest = max(s.greatest, one.Ref)
+		}
+	case record.Samples, record.SamplesV2:
+		floats, _ := s.decoder.Samples(rec, nil)
+		for _, one := range floats {
+			sample(one.Ref, one.T)
+		}
+	case record.HistogramSamples, record.CustomBucketsHistogramSamples, record.HistogramSamplesV2:
+		histograms, _ := s.decoder.HistogramSamples(rec, nil)
+		for _, one := range histograms {
+			sample(one.Ref, one.T)
+		}
+	case record.FloatHistogramSamples, record.CustomBucketsFloatHistogramSamples, record.FloatHistogramSamplesV2:
+		histograms, _ := s.decoder.FloatHistogramSamples(rec, nil)
+		for _, one := range histograms {
+			sample(one.Ref, one.T)
+		}
+	case record.Tombstones:
+		stones, _ := s.decoder.Tombstones(rec, nil)
+		for _, one := range stones {
+			s.greatest = max(s.greatest, chunks.HeadSeriesRef(one.Ref))
+		}
+	}
+	if samples.n == 0 {
+		return nil
+	}
+	if s.pending > 0 {
+		s.loss.around.merge(samples)
+		s.pending--
+	}
+	s.recent[s.records%logNeighbours] = samples
+	s.records++
+	return nil
+}
+
+// end returns what is missing. Samples of series that are not in known have
+// lost them; nil if it is not known which series there are.
+func (s *logSurvey) end(known map[chunks.HeadSeriesRef]bool) logLoss {
+	s.loss.untilTheEnd = s.pending == logNeighbours
+	if known != nil {
+		for ref, samples := range s.found {
+			if !known[ref] {
+				s.loss.orphans.merge(*samples)
+			}
+		}
+	}
+	return s.loss
+}
+
+// attrs are what a log line says of the loss.
+func (l logLoss) attrs() []any {
+	out := []any{"segments", len(l.segments), "bytes", l.bytes}
+	if l.around.n > 0 && !l.sinceStart {
+		out = append(out, "from", utc(l.around.mint))
+	}
+	if l.around.n > 0 && !l.untilTheEnd {
+		out = append(out, "to", utc(l.around.maxt))
+	}
+	if l.orphans.n > 0 {
+		out = append(out, "samples_without_series", l.orphans.n, "samples_from", utc(l.orphans.mint), "samples_to", utc(l.orphans.maxt))
+	}
+	return out
+}
+
+func utc(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// damagedSegments returns those of the segments that have gaps.
+func damagedSegments(segments []string) (damaged []string, err error) {
+	for _, segment := range segments {
+		err := scanFile(segment, func([]byte) error { return nil }, func(logGap) error { return errEnough })
+		switch {
+		case err == nil:
+		case errors.Is(err, errEnough):
+			damaged = append(damaged, segment)
+		default:
+			return nil, err
+		}
+	}
+	return damaged, nil
+}
+
+func scanFile(segment string, record func(rec []byte) error, gap func(logGap) error) error {
+	f, err := os.Open(segment)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return scanSegment(f, record, gap)
+}
+
+// logSegments returns the files of the segments in a directory in their order,
+// none if it does not exist.
+func logSegments(dir string) (segments []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	number := map[string]int{}
+	for _, entry := range entries {
+		n, err := strconv.Atoi(entry.Name())
+		if err != nil || entry.IsDir() {
+			continue
+		}
+		file := filepath.Join(dir, entry.Name())
+		number[file] = n
+		segments = append(segments, file)
+	}
+	slices.SortFunc(segments, func(a, b string) int { return number[a] - number[b] })
+	return segments, nil
+}
