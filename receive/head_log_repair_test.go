@@ -121,6 +121,52 @@ func TestDamagedLogKeepsWhatCanBeRead(t *testing.T) {
 	}
 }
 
+// A damaged log of out-of-order samples is told of like any other, and what is
+// behind the damage is kept.
+func TestDamageInTheLogOfOutOfOrderSamplesIsTold(t *testing.T) {
+	leakCheck(t)
+	const n = 3000
+	dir := t.TempDir()
+	opts := TenantsOptions{OutOfOrderWindow: 2 * time.Hour}
+	tenants := openTenants(t, dir, opts)
+	mustWrite(t, tenants, "a", base+seconds(3600), 1, up("1"))
+	for i := range n {
+		mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
+	}
+	if err := tenants.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "a", wlog.WblDirName)
+	if marked, err := hasMarkers(log); err != nil || !marked {
+		t.Fatalf("the log has no markers, %v", err)
+	}
+	flip(t, wlog.SegmentName(log, 0), logPageSize+100)
+	// What chunks have of it is not what is tested here.
+	if err := os.RemoveAll(filepath.Join(dir, "a", "chunks_head")); err != nil {
+		t.Fatal(err)
+	}
+	var said *bytes.Buffer
+	opts.Logger, said = logged()
+	tenants = openTenants(t, dir, opts)
+	got := mustReadAll(t, tenants)
+	first, last := got[0].points[0].t, got[0].points[len(got[0].points)-2].t
+	if len(got[0].points) > n || first != base || last != base+seconds(n-1) {
+		t.Errorf("%d samples from %d to %d", len(got[0].points), first-base, last-base)
+	}
+	for _, want := range []string{"out-of-order", "segments=1", "bytes=", "from=2023-11-15T0", "to=2023-11-15T0", "logs.broken"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, said)
+		}
+	}
+	m := tenants.metrics
+	if r, s, b := testutil.ToFloat64(m.repairs), testutil.ToFloat64(m.logSegmentsDamaged), testutil.ToFloat64(m.logBytesLost); r != 1 || s != 1 || b < 1000 || b > logPageSize {
+		t.Errorf("%v repairs of %v segments lost %v bytes", r, s, b)
+	}
+	if aside, err := filepath.Glob(filepath.Join(dir, "a", "logs.broken", "wbl-00000000")); len(aside) != 1 || err != nil {
+		t.Errorf("the damaged segment is not kept: %v", err)
+	}
+}
+
 // Samples of a series whose record was in the damage are counted as lost, and
 // are not taken for those of a series that comes later.
 func TestSamplesThatLostTheirSeriesStayLost(t *testing.T) {
