@@ -14,17 +14,20 @@ import (
 // fencedQuerier is a querier over one head: reading broken data ends in an
 // error instead of a panic, hints cannot widen the querier's range, and closing
 // it, which may be done twice, leaves the head's readers' gate.
+//
+// All its Selects see the same samples, those that were committed when it was
+// opened, so that an expression that names a series twice agrees with itself;
+// only those out of order show up when they are stored, which the TSDB cannot
+// help. Thus there is one querier of the TSDB for all of them. That one shares buffers
+// between its Selects, while a reader may have them run side by side, so only
+// one reads at a time.
 type fencedQuerier struct {
 	head       *head
-	q          storage.ChunkQuerier // for labels
 	mint, maxt int64
 
-	// Each Select has a querier of its own: the TSDB's keeps a cache of chunks
-	// that all its Selects write to, while a reader may have them run side by
-	// side.
-	mu       sync.Mutex // guards what follows
-	selected []storage.ChunkQuerier
-	closed   bool
+	mu     sync.Mutex // guards what follows
+	q      storage.ChunkQuerier
+	closed bool
 }
 
 // querier opens a querier on the head for the time from mint to maxt, both
@@ -38,9 +41,22 @@ func (h *head) querier(mint, maxt int64) (storage.ChunkQuerier, error) {
 	return &fencedQuerier{head: h, q: q, mint: mint, maxt: maxt}, nil
 }
 
+// read calls use, which reads from the TSDB's querier or from what that has
+// returned, alone and inside the head's fence.
+func (q *fencedQuerier) read(doing string, err *error, use func()) {
+	defer q.head.readFence(doing, err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		*err = errQuerierClosed
+		return
+	}
+	use()
+}
+
 // Select returns the matching series. Chunks are not cut to the range, because
 // whoever reads them has to look at the times anyway.
-func (q *fencedQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) (set storage.ChunkSeriesSet) {
+func (q *fencedQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.ChunkSeriesSet {
 	narrowed := storage.SelectHints{Start: q.mint, End: q.maxt}
 	if hints != nil {
 		narrowed = *hints
@@ -50,31 +66,27 @@ func (q *fencedQuerier) Select(ctx context.Context, sorted bool, hints *storage.
 	if narrowed.Start > narrowed.End {
 		return storage.EmptyChunkSeriesSet()
 	}
-	var err error // of the fence
-	defer func() {
-		if err != nil {
-			set = storage.ErrChunkSeriesSet(err)
-		}
-	}()
-	defer q.head.readFence("select series", &err)
-	own, err := q.open()
+	var inner storage.ChunkSeriesSet
+	var err error
+	q.read("select series", &err, func() { inner = q.q.Select(ctx, sorted, &narrowed, matchers...) })
 	if err != nil {
 		return storage.ErrChunkSeriesSet(err)
 	}
-	inner := own.Select(ctx, sorted, &narrowed, matchers...)
-	return &fencedSet{head: q.head, set: inner, mint: narrowed.Start, maxt: narrowed.End}
+	return &fencedSet{querier: q, set: inner, mint: narrowed.Start, maxt: narrowed.End}
 }
 
 // LabelNames returns the names of the labels of the matching series.
-func (q *fencedQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) (_ []string, _ annotations.Annotations, err error) {
-	defer q.head.readFence("read label names", &err)
-	return q.q.LabelNames(ctx, hints, matchers...)
+func (q *fencedQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) (names []string, warnings annotations.Annotations, err error) {
+	var failed error
+	q.read("read label names", &failed, func() { names, warnings, err = q.q.LabelNames(ctx, hints, matchers...) })
+	return names, warnings, errors.Join(failed, err)
 }
 
 // LabelValues returns the values of a label of the matching series.
-func (q *fencedQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) (_ []string, _ annotations.Annotations, err error) {
-	defer q.head.readFence("read label values", &err)
-	return q.q.LabelValues(ctx, name, hints, matchers...)
+func (q *fencedQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) (values []string, warnings annotations.Annotations, err error) {
+	var failed error
+	q.read("read label values", &failed, func() { values, warnings, err = q.q.LabelValues(ctx, name, hints, matchers...) })
+	return values, warnings, errors.Join(failed, err)
 }
 
 // Close releases the data. Closing again does nothing.
@@ -87,32 +99,14 @@ func (q *fencedQuerier) Close() (err error) {
 	q.closed = true
 	defer q.head.readers.leave()
 	defer q.head.readFence("close a querier", &err)
-	errs := []error{q.q.Close()}
-	for _, own := range q.selected {
-		errs = append(errs, own.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// open returns a querier for one Select.
-func (q *fencedQuerier) open() (storage.ChunkQuerier, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil, errQuerierClosed
-	}
-	own, err := q.head.chunkQuerier(q.mint, q.maxt)
-	if err == nil {
-		q.selected = append(q.selected, own)
-	}
-	return own, err
+	return q.q.Close()
 }
 
 // fencedSet passes on the series that have a chunk in the range. The TSDB says
 // of the chunk being filled that it lasts for ever, and only reading it tells
 // its end.
 type fencedSet struct {
-	head       *head
+	querier    *fencedQuerier
 	set        storage.ChunkSeriesSet
 	mint, maxt int64
 	current    *fencedSeries
@@ -121,7 +115,7 @@ type fencedSet struct {
 
 func (s *fencedSet) Next() bool {
 	for s.next() {
-		series := &fencedSeries{head: s.head, series: s.set.At(), mint: s.mint, maxt: s.maxt}
+		series := &fencedSeries{querier: s.querier, series: s.set.At(), mint: s.mint, maxt: s.maxt}
 		first := series.iterator(nil)
 		if first.Next() {
 			first.again = true
@@ -139,8 +133,8 @@ func (s *fencedSet) next() (ok bool) {
 	if s.err != nil {
 		return false
 	}
-	defer s.head.readFence("read series", &s.err)
-	return s.set.Next()
+	s.querier.read("read series", &s.err, func() { ok = s.set.Next() })
+	return ok
 }
 
 func (s *fencedSet) At() storage.ChunkSeries { return s.current }
@@ -155,7 +149,7 @@ func (s *fencedSet) Err() error {
 func (s *fencedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
 
 type fencedSeries struct {
-	head       *head
+	querier    *fencedQuerier
 	series     storage.ChunkSeries
 	mint, maxt int64
 	// first is what the set has read of the chunks to find out whether there
@@ -181,17 +175,14 @@ func (s *fencedSeries) iterator(reuse *fencedChunks) *fencedChunks {
 	} else {
 		inner = reuse.it
 	}
-	*reuse = fencedChunks{head: s.head, mint: s.mint, maxt: s.maxt}
-	func() {
-		defer s.head.readFence("read chunks", &reuse.err)
-		reuse.it = s.series.Iterator(inner)
-	}()
+	*reuse = fencedChunks{querier: s.querier, mint: s.mint, maxt: s.maxt}
+	s.querier.read("read chunks", &reuse.err, func() { reuse.it = s.series.Iterator(inner) })
 	return reuse
 }
 
 // fencedChunks iterates over the chunks that overlap the range.
 type fencedChunks struct {
-	head       *head
+	querier    *fencedQuerier
 	it         chunks.Iterator // nil only if err is set
 	mint, maxt int64
 	again      bool // the next Next stays where it is
@@ -215,8 +206,8 @@ func (c *fencedChunks) next() (ok bool) {
 	if c.err != nil {
 		return false
 	}
-	defer c.head.readFence("read chunks", &c.err)
-	return c.it.Next()
+	c.querier.read("read chunks", &c.err, func() { ok = c.it.Next() })
+	return ok
 }
 
 func (c *fencedChunks) At() chunks.Meta { return c.it.At() }

@@ -23,6 +23,9 @@ import (
 // A tenant that is not available fails the reads that need it, or, where the
 // read options allow partial answers, is named in a warning.
 //
+// All reads of one querier see the same in-order samples of a tenant: those that
+// were committed when the first of them came to that tenant.
+//
 // The querier is safe for concurrent use. It must be closed, since Close waits
 // for that.
 func (t *Tenants) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
