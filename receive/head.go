@@ -252,17 +252,36 @@ func (h *head) panicked(doing string, r any) error {
 	return cause
 }
 
-// drain turns newcomers away and waits for those inside to leave. After an
-// error, which is that of ctx, the head is as before.
+// drain lets newcomers wait until those inside have left. After an error, which
+// is that of ctx, the head is as before.
 func (h *head) drain(ctx context.Context) error {
 	if err := h.writers.pause(ctx); err != nil {
-		return fmt.Errorf("tenant %q: waiting for appenders to be committed: %w", h.tenant, err)
+		return h.stillUsed("appenders to be committed", err)
 	}
 	if err := h.readers.pause(ctx); err != nil {
 		h.writers.resume()
-		return fmt.Errorf("tenant %q: waiting for queriers to be closed: %w", h.tenant, err)
+		return h.stillUsed("queriers to be closed", err)
 	}
 	return nil
+}
+
+// retire turns newcomers away for good and waits for those inside to leave. To
+// let newcomers wait would be to wait for one another: somebody inside may be
+// among them, and not leave before they are told something.
+func (h *head) retire(ctx context.Context) error {
+	h.writers.shutdown()
+	h.readers.shutdown()
+	if err := h.writers.wait(ctx); err != nil {
+		return h.stillUsed("appenders to be committed", err)
+	}
+	if err := h.readers.wait(ctx); err != nil {
+		return h.stillUsed("queriers to be closed", err)
+	}
+	return nil
+}
+
+func (h *head) stillUsed(what string, err error) error {
+	return fmt.Errorf("tenant %q: waiting for %s: %w", h.tenant, what, err)
 }
 
 // close closes a drained head.

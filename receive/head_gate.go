@@ -59,6 +59,18 @@ func (g *gate) leave() {
 func (g *gate) pause(ctx context.Context) error {
 	g.mu.Lock()
 	g.paused = make(chan struct{})
+	g.mu.Unlock()
+	err := g.wait(ctx)
+	if err != nil {
+		g.resume()
+	}
+	return err
+}
+
+// wait returns when everybody has left a gate that lets nobody in, or with the
+// error of ctx. Only one caller may wait.
+func (g *gate) wait(ctx context.Context) error {
+	g.mu.Lock()
 	if g.users == 0 {
 		g.mu.Unlock()
 		return nil
@@ -70,7 +82,6 @@ func (g *gate) pause(ctx context.Context) error {
 	case <-empty:
 		return nil
 	case <-ctx.Done():
-		g.resume()
 		return context.Cause(ctx)
 	}
 }

@@ -94,3 +94,48 @@ func readOnce(ctx context.Context, tenants *Tenants) error {
 	}
 	return err
 }
+
+// Whoever holds a reader, or an appender, and asks for another while Close waits
+// for the first is refused. Waiting would be for one another.
+func TestCloseRefusesWhoHoldsTheHeadAlready(t *testing.T) {
+	leakCheck(t)
+	for name, use := range map[string]func(*head) *gate{
+		"reader": func(h *head) *gate { return &h.readers },
+		"writer": func(h *head) *gate { return &h.writers },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tenants, err := OpenTenants(t.TempDir(), TenantsOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustWrite(t, tenants, "a", base, 1, up("1"))
+			s := tenants.slots["a"]
+			held, err := s.enter(t.Context(), func(h *head) (*gate, error) { return use(h), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			closed := make(chan error, 1)
+			patience, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err = s.enter(patience, func(h *head) (*gate, error) {
+				// It has the head. Now it is closed, before it has passed the gate.
+				go func() { closed <- tenants.Close() }()
+				for g := use(h); ; time.Sleep(time.Millisecond) {
+					g.mu.Lock()
+					waiting := g.empty != nil
+					g.mu.Unlock()
+					if waiting {
+						return g, nil
+					}
+				}
+			})
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("a second one: %v, want ErrClosed", err)
+			}
+			use(held).leave()
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

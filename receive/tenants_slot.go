@@ -270,7 +270,7 @@ func (s *slot) close() error {
 		ctx, cancel = context.WithTimeout(ctx, brokenCloseTimeout)
 		defer cancel()
 	}
-	if err := h.drain(ctx); err != nil {
+	if err := h.retire(ctx); err != nil {
 		return err
 	}
 	return h.close()
