@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -66,13 +65,6 @@ type head struct {
 	exemplarRoom atomic.Int64
 }
 
-// headFailure says why a head takes no more writes.
-type headFailure struct {
-	err error
-	// unreadable is set if reads might hang or lie, too.
-	unreadable bool
-}
-
 // open opens the TSDB, replaying its write-ahead log. What is damaged in it has
 // been mended by then; should the TSDB still find something that it cannot make
 // sense of, it drops what follows.
@@ -106,7 +98,7 @@ func (h *head) open() error {
 		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
 	}
 	if err := h.releaseBroken(); err != nil {
-		h.log.Warn("The directory of damaged logs stays as it is.", "dir", h.brokenLogs(), "err", err)
+		h.log.Warn("Damaged segments of logs stay where they are for now.", "err", err)
 	}
 	return nil
 }
@@ -181,75 +173,6 @@ func (h *head) newCutter(ctx context.Context, r prometheus.Registerer, log *slog
 		},
 	}
 	return h.cutter, nil
-}
-
-// failure returns nil while the head takes writes.
-func (h *head) failure() error {
-	if f := h.failed.Load(); f != nil {
-		return f.err
-	}
-	return nil
-}
-
-// readFailure returns nil while the head can be read.
-func (h *head) readFailure() error {
-	if f := h.failed.Load(); f != nil && f.unreadable {
-		return f.err
-	}
-	return nil
-}
-
-// fail marks the head as failed and returns the error for whoever met it.
-func (h *head) fail(doing string, cause error, unreadable bool) error {
-	f := &headFailure{
-		err:        &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("%s: %w", doing, cause)},
-		unreadable: unreadable,
-	}
-	for {
-		old := h.failed.Load()
-		if old != nil && (old.unreadable || !unreadable) {
-			return f.err
-		}
-		if h.failed.CompareAndSwap(old, f) {
-			h.onFail(f)
-			return f.err
-		}
-	}
-}
-
-// fence turns a panic of the TSDB into an error and a failed head. It must be
-// deferred. A panic in the middle of an append may have left a series locked,
-// which ends reading, too.
-func (h *head) fence(doing string, unreadable bool, err *error) {
-	if r := recover(); r != nil {
-		*err = h.fail(doing, h.panicked(doing, r), unreadable)
-	}
-}
-
-// readFence turns a panic of the TSDB over broken data into the error of the
-// read that met it. Broken chunks of the head itself, which an opening finds
-// and replaces from the write-ahead log, fail the head.
-func (h *head) readFence(doing string, err *error) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	cause := h.panicked(doing, r)
-	var broken *chunks.CorruptionErr
-	if errors.As(cause, &broken) {
-		*err = h.fail(doing, cause, true)
-		return
-	}
-	*err = fmt.Errorf("tenant %q: %s in %s: %w", h.tenant, doing, h.dir, cause)
-}
-
-func (h *head) panicked(doing string, r any) error {
-	cause, ok := r.(error)
-	if !ok {
-		cause = fmt.Errorf("%v", r)
-	}
-	h.log.Error("The TSDB panicked.", "doing", doing, "panic", cause, "stack", string(debug.Stack()))
-	return cause
 }
 
 // drain lets newcomers wait until those inside have left. After an error, which

@@ -220,8 +220,13 @@ func writeNote(dir string, note brokenNote) error {
 // releaseBroken notes, once the head is open, up to when there are samples that
 // only mapped chunks may hold, and deletes the damaged segments when blocks have
 // been cut up to then.
-func (h *head) releaseBroken() error {
+func (h *head) releaseBroken() (err error) {
 	dir := h.brokenLogs()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("tenant %q: damaged segments of logs in %s: %w", h.tenant, dir, err)
+		}
+	}()
 	if !exists(dir) {
 		return nil
 	}
