@@ -86,7 +86,8 @@ func orDefault[T comparable](v *T, otherwise T) {
 //
 // It refuses what would end the process before a limit of the engine could
 // notice: subqueries of more steps than MaxSamples, and queries of more than
-// 5,000 operators, calls and parentheses.
+// 5,000 operators, calls, parentheses and ranges, whatever is in their comments
+// and strings.
 func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("engine options: %w", err)

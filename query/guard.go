@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -11,7 +10,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// maxOperators is how many operators, calls and parentheses a query may have.
+// maxOperators is how many operators, calls, parentheses and ranges a query may
+// have.
 // The parser and the engine recurse into each, on a stack that ends the process
 // when it is full, and take time that grows with their square: ten thousand are
 // up to ten seconds, a million are the end. People write dozens.
@@ -80,81 +80,29 @@ func (g guarded) checkSteps(expr parser.Node, width time.Duration) error {
 	return nil
 }
 
-// checkSize refuses queries that nest too deep, without parsing them: what is in
-// quotes, braces or brackets does not count, for it does not nest.
+// checkSize refuses queries that nest too deep, without parsing them.
 func checkSize(qs string) error {
-	count := 0
-	for i := 0; i < len(qs); {
-		switch c := qs[i]; {
-		case c == '"' || c == '\'' || c == '`':
-			i = afterQuoted(qs, i)
-			continue
-		case c == '{':
-			i = afterBraces(qs, i)
-			continue
-		case strings.IndexByte("(+-*/%^<>=!", c) >= 0:
-			count++
-		case isWordByte(c):
-			word := wordAt(qs[i:])
-			if i += len(word); isOperator(word) {
-				count++
-			}
-			continue
-		}
-		i++
-	}
-	if count > maxOperators {
-		return fmt.Errorf("query has %d operators, calls and parentheses, more than %d", count, maxOperators)
+	if n := nesting(qs); n > maxOperators {
+		return fmt.Errorf("query has %d operators, calls, parentheses and ranges, more than %d", n, maxOperators)
 	}
 	return nil
 }
 
-// afterQuoted returns where the string that begins at i ends.
-func afterQuoted(s string, i int) int {
-	quote := s[i]
-	for i++; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && quote != '`':
-			i++
-		case s[i] == quote:
-			return i + 1
+// nesting counts what the parser may recurse into. It asks the lexer that the
+// parser asks: where the two disagreed about comments or quotes, a query could
+// hide from the count. Matchers do not nest, however many there are.
+func nesting(qs string) (n int) {
+	lexer := parser.Lex(qs)
+	inBraces := false
+	for item := (parser.Item{}); ; {
+		switch lexer.NextItem(&item); {
+		case item.Typ == parser.EOF || item.Typ == parser.ERROR:
+			return n
+		case item.Typ == parser.LEFT_BRACE || item.Typ == parser.RIGHT_BRACE:
+			inBraces = item.Typ == parser.LEFT_BRACE
+		case inBraces:
+		case item.Typ.IsOperator() || item.Typ == parser.LEFT_PAREN || item.Typ == parser.LEFT_BRACKET:
+			n++
 		}
 	}
-	return len(s)
-}
-
-// afterBraces returns where the matchers that begin at i end.
-func afterBraces(s string, i int) int {
-	for i++; i < len(s); {
-		switch s[i] {
-		case '"', '\'', '`':
-			i = afterQuoted(s, i)
-		case '}':
-			return i + 1
-		default:
-			i++
-		}
-	}
-	return len(s)
-}
-
-func isWordByte(c byte) bool {
-	return c == '_' || c == ':' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func wordAt(s string) string {
-	for i := range len(s) {
-		if !isWordByte(s[i]) {
-			return s[:i]
-		}
-	}
-	return s
-}
-
-func isOperator(word string) bool {
-	switch strings.ToLower(word) {
-	case "and", "or", "unless", "atan2":
-		return true
-	}
-	return false
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 func TestCheckSize(t *testing.T) {
@@ -24,13 +26,60 @@ func TestCheckSize(t *testing.T) {
 		"calls":              {many("abs(", 10000) + "up" + many(")", 10000), false},
 		"signs":              {many("- ", 10000) + "up", false},
 		"words":              {"up" + many(" UNLESS up", 10000), false},
+		"ranges":             {"up" + many("[1m:]", 10000), false},
 		"after matchers":     {`up{a="b"}` + many("+1", 10000), false},
+		"in a comment":       {"up # " + many("(", 10000), true},
 		"unclosed":           {`up{a="b`, true},
 	} {
 		if err := checkSize(c.query); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// What looks like the begin of a string or of matchers, but is in a comment,
+// must not hide what follows it.
+func TestCommentsDoNotHideOperators(t *testing.T) {
+	for _, start := range []string{"# \"\n", "# '\n", "# `\n", "# {\n", "x{# \"\n} + ", "x{a=\"b\" # '\n} + ", "x{# }\n} + "} {
+		query := start + strings.Repeat("(", 10000) + "up" + strings.Repeat(")", 10000)
+		if err := checkSize(query); err == nil {
+			t.Errorf("%q and 10,000 parentheses were let through", start)
+		}
+	}
+}
+
+// Whatever can be parsed has at least as many operators, calls and parentheses
+// in the count of checkSize as in its tree, so that nothing deeper gets through.
+func FuzzCheckSizeSeesAllThatNests(f *testing.F) {
+	for _, query := range []string{
+		`sum by (job) (rate(http_requests_total{code=~"5.."}[5m])) / on () group_left () vector(1)`,
+		"# \"\n((1))", "x{a=\"b\" # '\n} + -(up)", "max_over_time(up[1h:1m] @ end())[1h:1m]",
+		"a unless (b atan2 c) or -d ^ 2 >= bool 1", "{\"up\", a='}'} offset (5m + 1m)", "up[(5m*2)+1m]", "`\\` == \"#\"",
+	} {
+		f.Add(query)
+	}
+	parse := parser.NewParser(parser.Options{EnableExperimentalFunctions: true, ExperimentalDurationExpr: true, EnableExtendedRangeSelectors: true, EnableBinopFillModifiers: true})
+	f.Fuzz(func(t *testing.T, query string) {
+		counted := nesting(query)
+		if len(query) > 1<<16 || counted > maxOperators {
+			return
+		}
+		expr, err := parse.ParseExpr(query)
+		if err != nil {
+			return
+		}
+		parsed := 0
+		parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+			switch node.(type) {
+			case *parser.BinaryExpr, *parser.UnaryExpr, *parser.ParenExpr, *parser.Call, *parser.AggregateExpr, *parser.SubqueryExpr:
+				parsed++
+			}
+			return nil
+		})
+		if counted < parsed {
+			t.Fatalf("counted %d in %q, which parses as %d", counted, query, parsed)
+		}
+	})
 }
 
 // TestDangerousQueries would end the process, or take minutes, if the engine got
