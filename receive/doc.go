@@ -90,6 +90,12 @@
 // MaxDecodedBytes, because a reference of two bytes may stand for a long text.
 // Exemplars may have labels of 128 characters, as in OpenMetrics.
 //
+// A written label may have the name of an external label, tenant_id among them.
+// It is stored, and the external one wins whenever it is read, from heads and
+// from blocks alike: series that only such a label tells apart are one series
+// for readers, with the samples of all; of two values for one time they see one.
+// A sender that needs the label has to give it another name.
+//
 // # Other things that are kept
 //
 // Native histograms, integer and float, exponential and with custom buckets; a

@@ -1,46 +1,10 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
-	"slices"
-
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 )
-
-// mergeSeries makes one series of several with the same labels. Its chunks are
-// theirs, ordered by time, each once though several blocks may hold it. Chunks
-// that overlap but differ stay as they are: to cut them up means to decode and
-// encode them, which the reader of the samples need not pay for, as it merges
-// by timestamp anyway.
-func mergeSeries(all []storage.ChunkSeries) storage.ChunkSeries {
-	return &storage.ChunkSeriesEntry{
-		Lset: all[0].Labels(),
-		ChunkIteratorFn: func(it chunks.Iterator) chunks.Iterator {
-			var metas []chunks.Meta
-			for _, s := range all {
-				// Each needs an iterator of its own: it is the one to return.
-				for i := s.Iterator(nil); i.Next(); {
-					metas = append(metas, i.At())
-				}
-			}
-			slices.SortStableFunc(metas, func(a, b chunks.Meta) int {
-				return cmp.Or(cmp.Compare(a.MinTime, b.MinTime), cmp.Compare(a.MaxTime, b.MaxTime))
-			})
-			return iterate(it, slices.CompactFunc(metas, sameChunk))
-		},
-	}
-}
-
-func sameChunk(a, b chunks.Meta) bool {
-	if a.MinTime != b.MinTime || a.MaxTime != b.MaxTime || (a.Chunk == nil) != (b.Chunk == nil) {
-		return false
-	}
-	return a.Chunk == nil || a.Chunk.Encoding() == b.Chunk.Encoding() && bytes.Equal(a.Chunk.Bytes(), b.Chunk.Bytes())
-}
 
 // limitedSet ends a set after a number of different label sets.
 type limitedSet struct {

@@ -110,7 +110,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	if len(q.without) > 0 {
 		all = sortedsets.Join(sets...)
 	} else {
-		all = sortedsets.Merge(mergeSeries, sets...)
+		all = sortedsets.Merge(sets...)
 	}
 	if hints != nil && hints.Limit > 0 {
 		all = &limitedSet{ChunkSeriesSet: all, limit: hints.Limit}

@@ -33,7 +33,7 @@ func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 			sets = append(sets, set)
 		}
 	}
-	return sortedsets.Merge(mergeSeries, sets...)
+	return sortedsets.Merge(sets...)
 }
 
 // tolerate returns nil if the failure of a block is to be a warning.

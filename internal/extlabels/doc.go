@@ -24,5 +24,8 @@
 // Removing a label from the series themselves, or replacing one whose name is
 // also an external label, can reorder them in any way. Only if the stored
 // series have such a label, which the label names tell, all series of a Select
-// are collected and sorted; their chunks are not.
+// are collected and sorted; their chunks are not. Series that are equal then,
+// and have lost the same labels, differed only in what an external label has
+// replaced. They are one series with the chunks of all, so that a source has
+// each label set once.
 package extlabels

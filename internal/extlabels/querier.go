@@ -18,7 +18,8 @@ var matchAll = labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, 
 
 // NewChunkQuerier returns q with the external labels of its stream added to
 // each series, an external label winning over a stored one of the same name,
-// and then the labels named in without removed. Matchers see the labels before
+// which makes one series of those that only differed in that, and then the
+// labels named in without removed. Matchers see the labels before
 // that removal. Series come sorted by their final labels; where the removal
 // made label sets equal they follow each other unmerged, and the method
 // Removed() (labels.Labels, bool) of a series tells which labels it has lost.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 	"pgregory.net/rapid"
@@ -134,13 +135,15 @@ func TestSelectAgreesWithItsDefinition(t *testing.T) {
 			rapid.SampledFrom(append(outside, stored...)).Draw(t, "name"),
 			rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value"))
 
-		var want []labels.Labels
+		var want, wholes []labels.Labels
 		var names []string
 		values := map[string][]string{}
 		for _, ls := range series {
-			if !matcher.Matches(final(ls, external, nil).Get(matcher.Name)) {
-				continue
+			whole := final(ls, external, nil)
+			if !matcher.Matches(whole.Get(matcher.Name)) || slices.ContainsFunc(wholes, func(w labels.Labels) bool { return labels.Equal(w, whole) }) {
+				continue // not asked for, or the same series as an earlier one
 			}
+			wholes = append(wholes, whole)
 			want = append(want, final(ls, external, without))
 			want[len(want)-1].Range(func(l labels.Label) {
 				names = append(names, l.Name)
@@ -182,6 +185,80 @@ func TestSelectAgreesWithItsDefinition(t *testing.T) {
 			}
 		}
 	})
+}
+
+// chunksQuerier answers with series that have chunks and differ in a label.
+type chunksQuerier struct {
+	listQuerier
+	label string
+	metas [][]chunks.Meta
+	err   error // of the chunks
+}
+
+func (q *chunksQuerier) Select(context.Context, bool, *storage.SelectHints, ...*labels.Matcher) storage.ChunkSeriesSet {
+	set := &chunksSet{}
+	for i, metas := range q.metas {
+		set.series = append(set.series, &storage.ChunkSeriesEntry{
+			Lset: labels.FromStrings("__name__", "up", q.label, fmt.Sprint(i)),
+			ChunkIteratorFn: func(chunks.Iterator) chunks.Iterator {
+				return &brokenChunks{storage.NewListChunkSeriesIterator(metas...), q.err}
+			},
+		})
+	}
+	return set
+}
+
+type chunksSet struct {
+	listSet
+	series []storage.ChunkSeries
+	next   int
+}
+
+func (s *chunksSet) Next() bool              { s.next++; return s.next <= len(s.series) }
+func (s *chunksSet) At() storage.ChunkSeries { return s.series[s.next-1] }
+
+type brokenChunks struct {
+	chunks.Iterator
+	err error
+}
+
+func (b *brokenChunks) Err() error { return b.err }
+
+// A stored label gives way to an external one of its name. What it told apart
+// then is one series, with all that was stored.
+func TestSeriesThatBecomeEqualAreOne(t *testing.T) {
+	chunk := func(mint, maxt int64) chunks.Meta {
+		return chunks.Meta{MinTime: mint, MaxTime: maxt, Chunk: chunkenc.NewXORChunk()}
+	}
+	external := labels.FromStrings("cluster", "eu", "replica", "1")
+	for name, without := range map[string][]string{"all labels": nil, "without another": {"replica"}, "without it": {"cluster"}} {
+		t.Run(name, func(t *testing.T) {
+			inner := &chunksQuerier{label: "cluster", metas: [][]chunks.Meta{{chunk(1, 4)}, {chunk(2, 3)}, {chunk(1, 4), chunk(5, 6)}}}
+			inner.listQuerier.series = []labels.Labels{labels.FromStrings("cluster", "0")}
+			q := NewChunkQuerier(inner, external, without)
+			for _, broken := range []error{nil, errors.New("broken")} {
+				inner.err = broken
+				set := q.Select(t.Context(), true, nil)
+				if !set.Next() {
+					t.Fatalf("no series, %v", set.Err())
+				}
+				var times []string
+				it := set.At().Iterator(nil)
+				for it.Next() {
+					times = append(times, fmt.Sprint(it.At().MinTime, "-", it.At().MaxTime))
+				}
+				if want := []string{"1-4", "2-3", "5-6"}; broken == nil && !slices.Equal(times, want) {
+					t.Errorf("chunks %v, want %v", times, want)
+				}
+				if !errors.Is(it.Err(), broken) {
+					t.Errorf("error of the chunks %v, want %v", it.Err(), broken)
+				}
+				if set.Next() || set.Err() != nil {
+					t.Errorf("a second series, or %v", set.Err())
+				}
+			}
+		})
+	}
 }
 
 func TestSelectStreamsWhatNeedsNoSorting(t *testing.T) {

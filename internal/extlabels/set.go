@@ -1,11 +1,14 @@
 package extlabels
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
 // relabelled is a series under its final labels.
@@ -35,7 +38,8 @@ func (s *taggedSet) At() storage.ChunkSeries {
 }
 
 // sortedSet collects all series of a set and returns them in the order of
-// their final labels.
+// their final labels. Series that have become equal are one if they have lost
+// the same labels: a stored label had the name of an external one.
 type sortedSet struct {
 	set     storage.ChunkSeriesSet
 	final   func(labels.Labels) labels.Labels
@@ -43,7 +47,7 @@ type sortedSet struct {
 
 	series    []*relabelled
 	collected bool
-	next      int
+	current   storage.ChunkSeries
 }
 
 func (s *sortedSet) Next() bool {
@@ -54,18 +58,27 @@ func (s *sortedSet) Next() bool {
 			stored := series.Labels()
 			s.series = append(s.series, &relabelled{ChunkSeries: series, labels: s.final(stored), removed: s.removed(stored)})
 		}
-		slices.SortStableFunc(s.series, func(a, b *relabelled) int { return labels.Compare(a.labels, b.labels) })
+		slices.SortStableFunc(s.series, compareRelabelled)
 	}
 	// An error makes the order of what was collected meaningless to a merge,
 	// which would have to take a missing series for an absent one.
-	if s.set.Err() != nil || s.next == len(s.series) {
+	if s.set.Err() != nil || len(s.series) == 0 {
 		return false
 	}
-	s.next++
+	same := []storage.ChunkSeries{s.series[0]}
+	for len(same) < len(s.series) && compareRelabelled(s.series[0], s.series[len(same)]) == 0 {
+		same = append(same, s.series[len(same)])
+	}
+	s.series = s.series[len(same):]
+	s.current = sortedsets.MergeSeries(same)
 	return true
 }
 
-func (s *sortedSet) At() storage.ChunkSeries           { return s.series[s.next-1] }
+func compareRelabelled(a, b *relabelled) int {
+	return cmp.Or(labels.Compare(a.labels, b.labels), labels.Compare(a.removed, b.removed))
+}
+
+func (s *sortedSet) At() storage.ChunkSeries           { return s.current }
 func (s *sortedSet) Err() error                        { return s.set.Err() }
 func (s *sortedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
 

@@ -21,11 +21,10 @@ func Join(sets ...storage.ChunkSeriesSet) storage.ChunkSeriesSet {
 	return &joined{sets: sets}
 }
 
-// Merge is Join, but makes one series of those with equal labels, also if they
-// come from the same set. It calls merge for two series and more, which it may
-// keep.
-func Merge(merge func([]storage.ChunkSeries) storage.ChunkSeries, sets ...storage.ChunkSeriesSet) storage.ChunkSeriesSet {
-	return &merged{ChunkSeriesSet: Join(sets...), merge: merge}
+// Merge is Join, but makes one series of those with equal labels by MergeSeries,
+// also if they come from the same set.
+func Merge(sets ...storage.ChunkSeriesSet) storage.ChunkSeriesSet {
+	return &merged{ChunkSeriesSet: Join(sets...)}
 }
 
 type joined struct {
@@ -81,7 +80,6 @@ func (j *joined) Warnings() annotations.Annotations {
 
 type merged struct {
 	storage.ChunkSeriesSet
-	merge func([]storage.ChunkSeries) storage.ChunkSeries
 
 	begun, more bool
 	current     storage.ChunkSeries
@@ -114,7 +112,7 @@ func (m *merged) Next() bool {
 		return false
 	}
 	if same != nil {
-		m.current = m.merge(same)
+		m.current = MergeSeries(same)
 	}
 	return true
 }
