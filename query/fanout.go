@@ -25,10 +25,10 @@ type FanoutOptions struct {
 
 // Fanout is many ChunkQueryables as one. Its methods may run side by side.
 //
-// Series come in label order, once each: chunks of a series that several
-// sources have follow each other ordered by MinTime, each once even if several
-// sources have the very same bytes. Chunks that differ but overlap are all
-// there; Samples resolves them.
+// Series come in label order, once each, also if a source has one repeatedly:
+// all chunks of a series follow each other ordered by MinTime, each once even if
+// several sources have the very same bytes. Chunks that differ but overlap are
+// all there; Samples resolves them.
 //
 // Whether the failure of a source fails the read or becomes a warning is for
 // ReadOptions.Partial in the context of the read to say. Either way it is a

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/varve-tsdb/varve/internal/readopts"
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
 // fanoutQuerier asks the sources of a Fanout, each when it is first needed.
@@ -82,22 +83,25 @@ func (q *fanoutQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 		all.Limit = 0
 		hints = &all
 	}
-	set := &fanoutSet{merge: q.merge, cancel: cancel}
-	if !joins {
-		set.limit = limit
-	}
-	for i, a := range chosen {
-		set.sources = append(set.sources, &sourceSet{
-			asked: a, place: i, mint: mint, maxt: maxt, timeout: q.timeout,
+	var answers []storage.ChunkSeriesSet
+	for _, a := range chosen {
+		answer := &sourceSet{
+			asked: a, mint: mint, maxt: maxt, timeout: q.timeout,
 			request: request, partial: readopts.From(ctx).Partial,
-		})
+		}
+		answer.start(ctx, hints, matchers)
+		answers = append(answers, answer)
 	}
-	for _, s := range set.sources {
-		s.start(ctx, hints, matchers)
+	set := &fanoutSet{cancel: cancel}
+	if q.merge {
+		set.ChunkSeriesSet = sortedsets.Merge(answers...)
+	} else {
+		set.ChunkSeriesSet = sortedsets.Join(answers...)
 	}
 	if joins {
 		return &replicaSet{fanoutSet: set, limit: limit}
 	}
+	set.limit = limit
 	return set
 }
 

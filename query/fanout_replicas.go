@@ -3,14 +3,9 @@ package query
 import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
-)
 
-// remover is the optional interface of a series that has lost labels to
-// ChunkQuerierWithout. It tells which, if it knows, and so which series it
-// really is.
-type remover interface {
-	Removed() (lost labels.Labels, known bool)
-}
+	"github.com/varve-tsdb/varve/internal/sortedsets"
+)
 
 // replicaSet makes one series of the parts that several sources have of it,
 // where its labels alone do not tell it from its replicas. Parts of one replica
@@ -21,10 +16,17 @@ type replicaSet struct {
 	*fanoutSet
 	limit int // different label sets to return at most; 0 for all
 
-	count int             // groups so far
-	more  bool            // fanoutSet has a series beyond the group
-	group []*fanoutSeries // the rest of those with equal labels
+	count int        // groups so far
+	more  bool       // fanoutSet has a series beyond the group
+	group []*replica // the rest of those with equal labels
 	begun bool
+}
+
+// replica is a series with its parts in the sources.
+type replica struct {
+	lost  labels.Labels // to tell it from others
+	known bool          // whether lost is
+	parts []storage.ChunkSeries
 }
 
 // Next advances to the next series.
@@ -43,8 +45,8 @@ func (r *replicaSet) Next() bool {
 		r.more = r.fanoutSet.Next()
 	}
 	for r.more {
-		series := r.fanoutSet.At().(*fanoutSeries)
-		if len(r.group) > 0 && !labels.Equal(series.labels, r.group[0].labels) {
+		series := r.fanoutSet.At()
+		if len(r.group) > 0 && !labels.Equal(series.Labels(), r.group[0].parts[0].Labels()) {
 			break
 		}
 		r.add(series)
@@ -53,17 +55,17 @@ func (r *replicaSet) Next() bool {
 	return len(r.group) > 0 && r.fanoutSet.Err() == nil
 }
 
-// add puts a series into the group, or into the series it is a part of.
-func (r *replicaSet) add(series *fanoutSeries) {
-	lost, known := series.Removed()
-	for _, s := range r.group {
-		if other, too := s.Removed(); known && too && labels.Equal(lost, other) {
-			s.parts = append(s.parts, series.parts...)
+// add puts a series into the group, or to the replica it is a part of.
+func (r *replicaSet) add(series storage.ChunkSeries) {
+	lost, known := sortedsets.Removed(series)
+	for _, one := range r.group {
+		if known && one.known && labels.Equal(lost, one.lost) {
+			one.parts = append(one.parts, series)
 			return
 		}
 	}
-	r.group = append(r.group, series)
+	r.group = append(r.group, &replica{lost, known, []storage.ChunkSeries{series}})
 }
 
 // At returns the current series. It stays iterable.
-func (r *replicaSet) At() storage.ChunkSeries { return r.group[0] }
+func (r *replicaSet) At() storage.ChunkSeries { return sortedsets.MergeSeries(r.group[0].parts) }

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"sync"
@@ -11,13 +10,14 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
 // sourceSet is the answer of one source to one Select. Its failure is an error
 // or, in a partial read, a warning and the end of the set.
 type sourceSet struct {
 	asked
-	place      int // among the sources asked
 	mint, maxt int64
 	timeout    time.Duration
 	request    context.Context // of the reader
@@ -29,7 +29,8 @@ type sourceSet struct {
 	inner    storage.ChunkSeriesSet // there once first is done
 	given    bool                   // first was taken note of
 	lost     bool                   // gave up on first, which may still use inner
-	labels   labels.Labels          // of the current series
+	ended    bool                   // next has returned false
+	current  *sourceSeries
 
 	mu       sync.Mutex // the rest is also used by the series' iterators
 	err      error
@@ -48,14 +49,22 @@ func (s *sourceSet) start(ctx context.Context, hints *storage.SelectHints, match
 	})
 }
 
-// next advances to the next series. After false, failure tells whether the read
-// has failed.
-func (s *sourceSet) next() bool {
-	more := false
-	switch {
-	case s.lost:
+// Next advances to the next series. The first call waits for it.
+func (s *sourceSet) Next() bool {
+	if s.ended {
 		return false
-	case !s.given:
+	}
+	if s.ended = !s.advance(); s.ended {
+		return false
+	}
+	s.current = &sourceSeries{ChunkSeries: s.inner.At(), from: s}
+	return true
+}
+
+// advance is Next, but for the series.
+func (s *sourceSet) advance() bool {
+	more := false
+	if !s.given {
 		if s.given = true; !s.first.wait(s.ctx) {
 			s.lost = true
 			s.abandon()
@@ -68,7 +77,7 @@ func (s *sourceSet) next() bool {
 			return false
 		}
 		more = s.first.value
-	default:
+	} else {
 		s.deadline.start()
 		more = s.inner.Next()
 		s.deadline.stop()
@@ -77,11 +86,12 @@ func (s *sourceSet) next() bool {
 		if err := s.inner.Err(); err != nil {
 			s.fail(err)
 		}
-		return false
 	}
-	s.labels = s.inner.At().Labels()
-	return true
+	return more
 }
+
+// At returns the current series. It stays iterable.
+func (s *sourceSet) At() storage.ChunkSeries { return s.current }
 
 // fail takes note of a failure; nil means that the context ended.
 func (s *sourceSet) fail(err error) {
@@ -98,161 +108,92 @@ func (s *sourceSet) fail(err error) {
 	}
 }
 
-func (s *sourceSet) failed() error {
+// Err returns the failure of the source unless it became a warning.
+func (s *sourceSet) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// collect adds the warnings of the source.
-func (s *sourceSet) collect(all *annotations.Annotations) {
+// Warnings of the source up to here.
+func (s *sourceSet) Warnings() annotations.Annotations {
+	var all annotations.Annotations
 	if s.given && !s.lost {
 		all.Merge(s.inner.Warnings())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all.Merge(s.warnings)
+	return all.Merge(s.warnings)
 }
 
-// fanoutSet merges the answers of the sources in label order.
+// fanoutSet is the answers of the sources as one set. The first failure ends
+// it, and what the sources still do.
 type fanoutSet struct {
-	merge  bool
+	storage.ChunkSeriesSet
 	limit  int // series to return at most; 0 for all
+	count  int
 	cancel context.CancelCauseFunc
-
-	sources []*sourceSet
-	heads   sourceHeap   // those with a current series that is not yet returned
-	current []*sourceSet // those that make up the current series
-	started bool
-	count   int
-	err     error
 }
 
 // Next advances to the next series. The first call waits for the first series
-// of every source. The first failure ends the set.
+// of every source.
 func (f *fanoutSet) Next() bool {
-	if f.err != nil || (f.limit > 0 && f.count >= f.limit) {
-		f.current = nil
-		return false
-	}
-	behind := f.current
-	if !f.started {
-		f.started = true
-		behind = f.sources
-	}
-	if !f.advance(behind) {
-		return false
-	}
-	f.current = f.current[:0]
-	if len(f.heads) == 0 {
+	if f.limit > 0 && f.count >= f.limit {
 		return false
 	}
 	f.count++
-	f.current = append(f.current, heap.Pop(&f.heads).(*sourceSet))
-	for f.merge && len(f.heads) > 0 && labels.Equal(f.heads[0].labels, f.current[0].labels) {
-		f.current = append(f.current, heap.Pop(&f.heads).(*sourceSet))
+	if f.ChunkSeriesSet.Next() {
+		return true
 	}
-	return true
-}
-
-// advance moves sources to their next series and puts them back on the heap.
-func (f *fanoutSet) advance(sources []*sourceSet) bool {
-	for _, s := range sources {
-		if s.next() {
-			heap.Push(&f.heads, s)
-			continue
-		}
-		if err := s.failed(); err != nil {
-			f.err = err
-			f.current = nil
-			f.cancel(err)
-			return false
-		}
+	if err := f.Err(); err != nil {
+		f.cancel(err)
 	}
-	return true
+	return false
 }
 
-// At returns the current series. It stays iterable.
-func (f *fanoutSet) At() storage.ChunkSeries {
-	if len(f.current) == 1 {
-		s := f.current[0]
-		return &fanoutSeries{labels: s.labels, parts: []fanoutPart{{s.inner.At(), s}}}
-	}
-	parts := make([]fanoutPart, 0, len(f.current))
-	for _, s := range f.current {
-		parts = append(parts, fanoutPart{s.inner.At(), s})
-	}
-	return &fanoutSeries{labels: f.current[0].labels, parts: parts}
+// sourceSeries is a series in one source.
+type sourceSeries struct {
+	storage.ChunkSeries
+	from *sourceSet
 }
 
-// Err returns the first failure that is no warning.
-func (f *fanoutSet) Err() error { return f.err }
-
-// Warnings of all sources up to here.
-func (f *fanoutSet) Warnings() annotations.Annotations {
-	var all annotations.Annotations
-	for _, s := range f.sources {
-		s.collect(&all)
-	}
-	return all
+// Removed returns the labels that the series has lost, if the source says so.
+func (s *sourceSeries) Removed() (lost labels.Labels, known bool) {
+	return sortedsets.Removed(s.ChunkSeries)
 }
 
-// sourceHeap orders by labels, equal ones by place.
-type sourceHeap []*sourceSet
-
-func (h sourceHeap) Len() int { return len(h) }
-func (h sourceHeap) Less(i, j int) bool {
-	if c := labels.Compare(h[i].labels, h[j].labels); c != 0 {
-		return c < 0
-	}
-	return h[i].place < h[j].place
-}
-func (h sourceHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *sourceHeap) Push(x any)   { *h = append(*h, x.(*sourceSet)) }
-func (h *sourceHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
-}
-
-// fanoutSeries is one series with its parts in the sources.
-type fanoutSeries struct {
-	labels labels.Labels
-	parts  []fanoutPart
-}
-
-type fanoutPart struct {
-	series storage.ChunkSeries
-	from   *sourceSet
-}
-
-// Labels of the series.
-func (s *fanoutSeries) Labels() labels.Labels { return s.labels }
-
-// Removed returns the labels that the series has lost in its sources, if they
-// say so.
-func (s *fanoutSeries) Removed() (lost labels.Labels, known bool) {
-	if r, ok := s.parts[0].series.(remover); ok {
-		return r.Removed()
-	}
-	return labels.EmptyLabels(), false
-}
-
-// Iterator over the chunks of all parts.
-func (s *fanoutSeries) Iterator(it chunks.Iterator) chunks.Iterator {
-	if len(s.parts) == 1 {
-		reused, ok := it.(*partIterator)
-		if !ok {
-			reused = &partIterator{}
-		}
-		reused.reset(s.parts[0])
-		return reused
-	}
-	merged, ok := it.(*mergedChunks)
+// Iterator over the chunks. Its failure is the failure of the source.
+func (s *sourceSeries) Iterator(it chunks.Iterator) chunks.Iterator {
+	c, ok := it.(*sourceChunks)
 	if !ok {
-		merged = &mergedChunks{}
+		c = &sourceChunks{}
 	}
-	merged.reset(s.parts)
-	return merged
+	c.Iterator = s.ChunkSeries.Iterator(c.Iterator)
+	c.from, c.err = s.from, nil
+	return c
 }
+
+// sourceChunks reads the chunks of a series in one source.
+type sourceChunks struct {
+	chunks.Iterator
+	from *sourceSet
+	err  error
+}
+
+// Next advances to the next chunk.
+func (c *sourceChunks) Next() bool {
+	if c.err != nil {
+		return false
+	}
+	if c.Iterator.Next() {
+		return true
+	}
+	if err := c.Iterator.Err(); err != nil {
+		c.from.fail(err)
+		c.err = c.from.Err() // nil if it became a warning
+	}
+	return false
+}
+
+// Err returns the failure of the source unless it became a warning.
+func (c *sourceChunks) Err() error { return c.err }

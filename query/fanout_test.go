@@ -1,11 +1,13 @@
 package query
 
 import (
+	"context"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 	"github.com/varve-tsdb/varve/query/querytest"
 )
 
@@ -77,4 +79,72 @@ func (w withoutStreams) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, er
 
 func (w withoutStreams) ChunkQuerierWithout(mint, maxt int64, without []string) (storage.ChunkQuerier, error) {
 	return w.f.ChunkQuerierWithout(mint, maxt, without)
+}
+
+// repeating is a source that returns each series a number of times, against the
+// contract.
+type repeating struct {
+	plain
+	times int
+}
+
+func (r repeating) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	q, err := r.plain.ChunkQuerier(mint, maxt)
+	return &repeatingQuerier{q, r.times}, err
+}
+
+type repeatingQuerier struct {
+	storage.ChunkQuerier
+	times int
+}
+
+func (r *repeatingQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.ChunkSeriesSet {
+	var sets []storage.ChunkSeriesSet
+	for range r.times {
+		sets = append(sets, r.ChunkQuerier.Select(ctx, sorted, hints, ms...))
+	}
+	return sortedsets.Join(sets...)
+}
+
+// TestFanoutHasEachSeriesOnce whatever a host's source thinks of it: of two
+// equal series an engine makes an error.
+func TestFanoutHasEachSeriesOnce(t *testing.T) {
+	data := querytest.Many(1, querytest.DefaultExternal()...)
+	model := plain{querytest.NewModel(data)}
+	count := func(source storage.ChunkQueryable, without []string) (series, parts int) {
+		var q storage.ChunkQuerier
+		var err error
+		if f, ok := source.(*Fanout); ok && without != nil {
+			q, err = f.ChunkQuerierWithout(querytest.Start, querytest.End, without)
+		} else {
+			q, err = source.ChunkQuerier(querytest.Start, querytest.End)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		set := q.Select(t.Context(), true, nil, matchersOf(t, `{__name__=~".+"}`)...)
+		for set.Next() {
+			series++
+			it := set.At().Iterator(nil)
+			for it.Next() {
+				parts++
+			}
+			if it.Err() != nil {
+				t.Fatal(it.Err())
+			}
+		}
+		if set.Err() != nil {
+			t.Fatal(set.Err())
+		}
+		return series, parts
+	}
+	wantSeries, wantChunks := count(model, nil)
+	for _, without := range [][]string{nil, {"replica"}} {
+		for _, all := range [][]storage.ChunkQueryable{{repeating{model, 2}}, {model, repeating{model, 3}}} {
+			if series, chunks := count(NewFanout(all, FanoutOptions{}), without); series != wantSeries || chunks != wantChunks {
+				t.Errorf("%d sources without %v: %d series of %d chunks, want %d of %d", len(all), without, series, chunks, wantSeries, wantChunks)
+			}
+		}
+	}
 }
