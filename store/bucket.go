@@ -126,9 +126,7 @@ func (b *Bucket) open(mint, maxt int64, without []string) (storage.ChunkQuerier,
 	b.running.Add(1)
 	b.metrics.queriers.Inc()
 	q := newQuerier(b, mint, maxt, without, streams)
-	for _, err := range b.set.unreadable {
-		q.warnings.Add(err)
-	}
+	q.unreadable = b.set.unreadable
 	return q, nil
 }
 

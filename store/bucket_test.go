@@ -218,42 +218,69 @@ varve_store_blocks{state="unreadable"} 0
 
 // What a block holds whose meta.json cannot be read is not known, so every
 // answer says that it may lack it, until the block is repaired or gone.
-func TestUnreadableMetaIsAWarningInEveryAnswer(t *testing.T) {
-	bkt, _ := threeBlocks(t)
-	broken := blocktest.Put(t, bkt, blocktest.Block{
-		External: labels.FromStrings("cluster", "us"),
-		Series:   []blocktest.Series{{Labels: labels.FromStrings("a", "b"), Samples: blocktest.Floats(0, 300, 10, 0)}},
-	})
-	if err := bkt.Upload(t.Context(), block.MetaObject(broken), strings.NewReader("{")); err != nil {
-		t.Fatal(err)
-	}
-	b := openOver(t, bkt, t.TempDir(), Options{})
-	q, err := b.ChunkQuerier(0, 299)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer q.Close()
-	series, selected, err := text(q.Select(t.Context(), true, nil, equal("__name__", "one")))
-	if err != nil || series == "" {
-		t.Errorf("the other blocks answer %q, %v", series, err)
-	}
-	_, named, err := q.LabelNames(t.Context(), nil)
-	if err != nil {
-		t.Error(err)
-	}
-	for _, warnings := range []annotations.Annotations{selected, named} {
-		var blockErr *BlockError
-		if err := errors.Join(warnings.AsErrors()...); !errors.As(err, &blockErr) || blockErr.Block != broken ||
-			blockErr.Object != block.MetaObject(broken) || !errors.Is(err, ErrCorrupt) {
-			t.Errorf("warnings %v", err)
-		}
-	}
-	blocktest.Remove(t, bkt, broken)
-	if err := b.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, warnings, err := read(t.Context(), b, 0, 299); err != nil || len(warnings) > 0 {
-		t.Errorf("after its removal: %v, %v", warnings, err)
+// TestUnreadableMeta: what a block without a readable meta.json holds nobody
+// knows, so every answer may lack it. While that may pass a strict read fails;
+// when it will not, the other blocks answer, with a warning.
+func TestUnreadableMeta(t *testing.T) {
+	away := errors.New("the bucket is away")
+	for name, c := range map[string]struct {
+		want  error
+		fails bool // a strict read
+	}{
+		"invalid":   {ErrCorrupt, false},
+		"not there": {away, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			memory, _ := threeBlocks(t)
+			broken := blocktest.Put(t, memory, blocktest.Block{
+				External: labels.FromStrings("cluster", "us"),
+				Series:   []blocktest.Series{{Labels: labels.FromStrings("a", "b"), Samples: blocktest.Floats(0, 300, 10, 0)}},
+			})
+			meta := block.MetaObject(broken)
+			bkt := objstoretest.NewFaulty(memory)
+			if c.fails {
+				bkt.Set(objstoretest.Rule{Op: objstore.OpGet, Name: meta, Fault: objstoretest.Fail(away)})
+			} else if err := memory.Upload(t.Context(), meta, strings.NewReader("{")); err != nil {
+				t.Fatal(err)
+			}
+			about := func(err error) bool {
+				var blockErr *BlockError
+				return errors.As(err, &blockErr) && blockErr.Block == broken && blockErr.Object == meta && errors.Is(err, c.want)
+			}
+			b := openOver(t, bkt, t.TempDir(), Options{})
+			q, err := b.ChunkQuerier(0, 299)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer q.Close()
+			for _, ctx := range []context.Context{t.Context(), partial(t.Context())} {
+				series, selected, err1 := text(q.Select(ctx, true, nil, equal("__name__", "one")))
+				_, named, err2 := q.LabelNames(ctx, nil)
+				_, valued, err3 := q.LabelValues(ctx, "cluster", nil)
+				if c.fails && ctx == t.Context() {
+					if !about(err1) || !about(err2) || !about(err3) {
+						t.Errorf("strict: %v, %v, %v; want each to name the block", err1, err2, err3)
+					}
+					continue
+				}
+				if err := errors.Join(err1, err2, err3); err != nil || series == "" {
+					t.Errorf("the other blocks answer %q, %v", series, err)
+				}
+				for _, warnings := range []annotations.Annotations{selected, named, valued} {
+					if err := errors.Join(warnings.AsErrors()...); !about(err) {
+						t.Errorf("warnings %v", err)
+					}
+				}
+			}
+			bkt.Set()
+			blocktest.Remove(t, memory, broken)
+			if err := b.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, warnings, err := read(t.Context(), b, 0, 299); err != nil || len(warnings) > 0 {
+				t.Errorf("after its removal: %v, %v", warnings, err)
+			}
+		})
 	}
 }
 

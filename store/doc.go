@@ -53,6 +53,11 @@
 // does not touch cannot fail it. Nothing is remembered of a fault beyond the
 // querier that met it, so a repaired block answers again at once.
 //
+// A block whose meta.json cannot be read may be about anything, so all reads
+// touch it, until a Sync has read it. One that is there and makes no sense does
+// not fail them, since no Sync will: it is a warning of every answer. A block
+// that was known before is served as it was.
+//
 // A broken local header is built anew. Headers are read with pread, never
 // mapped, so that a failing disk cannot end the process.
 //

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/internal/extlabels"
+	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
@@ -21,7 +22,7 @@ type querier struct {
 	without    []string
 	readAhead  int64 // bytes a block
 	streams    []pinnedStream
-	warnings   annotations.Annotations // of every answer
+	unreadable []*BlockError // see blockSet
 
 	running sync.WaitGroup // what reads in the background
 	mu      sync.Mutex     // guards what follows
@@ -100,6 +101,10 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	if want := q.selection(hints); want.mint > want.maxt {
 		return storage.EmptyChunkSeriesSet()
 	}
+	warnings, err := q.unknown(ctx)
+	if err != nil {
+		return storage.ErrChunkSeriesSet(err)
+	}
 	var sets []storage.ChunkSeriesSet
 	for _, s := range q.matching(matchers) {
 		sets = append(sets, late(q.background, func() storage.ChunkSeriesSet {
@@ -115,10 +120,24 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	if hints != nil && hints.Limit > 0 {
 		all = &limitedSet{ChunkSeriesSet: all, limit: hints.Limit}
 	}
-	if len(q.warnings) > 0 {
-		all = &warnedSet{all, q.warnings}
+	if len(warnings) > 0 {
+		all = &warnedSet{all, warnings}
 	}
 	return all
+}
+
+// unknown returns the warnings about blocks of which nothing is known. What
+// time will mend fails a strict read, as with any other object; what it will not
+// must not end all reads for good.
+func (q *querier) unknown(ctx context.Context) (warnings annotations.Annotations, err error) {
+	strict := !readopts.From(ctx).Partial
+	for _, block := range q.unreadable {
+		if strict && block.Retryable() {
+			return nil, block
+		}
+		warnings.Add(block)
+	}
+	return warnings, nil
 }
 
 // matching returns the streams whose external labels do not rule them out.
@@ -155,6 +174,10 @@ func (q *querier) union(ctx context.Context, hints *storage.LabelHints, matchers
 		return nil, nil, ErrClosed
 	}
 	defer q.running.Done()
+	all, err := q.unknown(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	streams := q.matching(matchers)
 	answers := make([][]string, len(streams))
 	warnings := make([]annotations.Annotations, len(streams))
@@ -168,8 +191,6 @@ func (q *querier) union(ctx context.Context, hints *storage.LabelHints, matchers
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	var all annotations.Annotations
-	all.Merge(q.warnings)
 	for _, w := range warnings {
 		all.Merge(w)
 	}
