@@ -134,9 +134,12 @@ func (s *Shipper) shipBlocks(ctx context.Context, d shipDir, stage stage, record
 	var left []*Meta
 	for i, m := range todo {
 		err := s.shipInTime(ctx, d, stage, m)
-		if err == nil {
+		switch {
+		case err == nil:
 			record.add(m.ULID)
 			err = record.write()
+		case errors.Is(err, errGone):
+			err = nil // not in the record: it may come back, as after a repair
 		}
 		if err != nil {
 			errs = append(errs, s.failed(errorIn(d.dir, m.ULID, err)))
@@ -154,6 +157,9 @@ func (s *Shipper) shipBlocks(ctx context.Context, d shipDir, stage stage, record
 
 // errAway marks a bucket that does not answer.
 var errAway = errors.New("bucket cannot be listed")
+
+// errGone marks a block that left its directory before it could be linked.
+var errGone = errors.New("block is not there any more")
 
 // errorIn names the block by the directory it belongs to, not by where it is
 // staged.
@@ -176,15 +182,14 @@ func (s *Shipper) shipInTime(ctx context.Context, d shipDir, stage stage, local 
 	return err
 }
 
-// shipBlock makes sure that the bucket has the block, whole. A block that was
-// deleted locally before it could be linked is no error: there is nothing left
-// to ship.
+// shipBlock makes sure that the bucket has the block, whole. It fails with
+// errGone if there is nothing left to ship.
 func (s *Shipper) shipBlock(ctx context.Context, d shipDir, stage stage, local *Meta) error {
 	block := filepath.Join(d.dir, local.ULID.String())
 	dir, remove, err := stage.link(block)
 	if err != nil {
 		if gone(block) {
-			return nil
+			return errGone
 		}
 		return err
 	}

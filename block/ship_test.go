@@ -289,3 +289,31 @@ func TestShipperOptions(t *testing.T) {
 	wantText(t, err, "ShipperOptions.Interval is -1ns", "ShipperOptions.Concurrency is -1", "ShipperOptions.UploadConcurrency is -1",
 		"ShipperOptions.UploadTimeout is -1ns")
 }
+
+// A block that is set aside while its turn comes is not in the bucket, and must
+// not be taken for shipped when it is back: it may be deleted then.
+func TestBlockThatComesBackIsShipped(t *testing.T) {
+	dir := t.TempDir()
+	first, second := testMeta(1), testMeta(2)
+	writeTestBlock(t, dir, first, 1)
+	block := writeTestBlock(t, dir, second, 1)
+	mem := objstoretest.NewMemory()
+	bkt := objstoretest.NewFaulty(mem)
+	aside := func(string, string) bool {
+		if !gone(block) {
+			must(t, os.Rename(block, block+".broken"))
+		}
+		return false
+	}
+	bkt.Set(objstoretest.Rule{Op: objstore.OpUpload, Name: first.ULID.String(), Match: aside})
+	s := newTestShipper(t, bkt, Dirs{dir: testLabels()}, ShipperOptions{})
+	must(t, s.Ship(t.Context()))
+	wantShipped(t, dir, first.ULID)
+	wantTidy(t, dir)
+
+	bkt.Set()
+	must(t, os.Rename(block+".broken", block))
+	must(t, s.Ship(t.Context()))
+	wantShipped(t, dir, first.ULID, second.ULID)
+	wantComplete(t, mem.Objects(), dir, first, second)
+}
