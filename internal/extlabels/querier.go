@@ -2,6 +2,7 @@ package extlabels
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -53,11 +54,13 @@ func (c *chunkQuerier) Select(ctx context.Context, _ bool, hints *storage.Select
 	if !ok {
 		return storage.EmptyChunkSeriesSet()
 	}
-	buffered := c.rewritesSeries(ctx)
 	set := c.q.Select(ctx, true, hints, rest...)
-	switch removed := labels.NewBuilder(c.external).Keep(c.without...).Labels(); {
-	case buffered:
+	// Asked only now, so that a series that appeared meanwhile is known of.
+	if c.rewritesSeries(ctx) {
 		return &sortedSet{set: set, final: c.finalLabels(), removed: c.removedLabels()}
+	}
+	set = &keptSet{ChunkSeriesSet: set, c: c}
+	switch removed := labels.NewBuilder(c.external).Keep(c.without...).Labels(); {
 	case c.added.IsEmpty():
 		return &taggedSet{ChunkSeriesSet: set, removed: removed}
 	default:
@@ -157,6 +160,46 @@ func (c *chunkQuerier) rewritesSeries(ctx context.Context) bool {
 		})
 	})
 	return c.rewrites
+}
+
+// rewrittenError is a series that appeared since rewritesSeries looked, with a
+// label that would be replaced or removed. The order is lost; a querier that is
+// opened now knows.
+type rewrittenError struct{ series labels.Labels }
+
+func (e *rewrittenError) Error() string {
+	return fmt.Sprintf("series %s appeared while its source was read, the first with a label that is also an external one or left out: read again", e.series)
+}
+
+// Unavailable reports that the same read will succeed later.
+func (*rewrittenError) Unavailable() bool { return true }
+
+// keptSet is a set of series none of whose labels get replaced or removed.
+// Another one ends it.
+type keptSet struct {
+	storage.ChunkSeriesSet
+	c   *chunkQuerier
+	err error
+}
+
+func (s *keptSet) Next() bool {
+	if s.err != nil || !s.ChunkSeriesSet.Next() {
+		return false
+	}
+	stored := s.At().Labels()
+	rewritten := slices.ContainsFunc(s.c.without, stored.Has)
+	s.c.external.Range(func(l labels.Label) { rewritten = rewritten || stored.Has(l.Name) })
+	if rewritten {
+		s.err = &rewrittenError{stored}
+	}
+	return !rewritten
+}
+
+func (s *keptSet) Err() error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.ChunkSeriesSet.Err()
 }
 
 // finalLabels returns a function that turns stored labels into final ones. It

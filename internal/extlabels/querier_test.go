@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -271,6 +272,50 @@ func TestSelectStreamsWhatNeedsNoSorting(t *testing.T) {
 	for set.Next() {
 		if n := len(set.stack) + len(set.ready); n > 2 {
 			t.Fatalf("%d series held back, want at most 2", n)
+		}
+	}
+}
+
+// growingQuerier gets a series with each Select, as a head may.
+type growingQuerier struct {
+	listQuerier
+	coming []labels.Labels
+}
+
+func (q *growingQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.ChunkSeriesSet {
+	if len(q.coming) > 0 {
+		q.series, q.coming = append(q.series, q.coming[0]), q.coming[1:]
+	}
+	return q.listQuerier.Select(ctx, sorted, hints, ms...)
+}
+
+// A series that is the first with a label of an external label's name, or one to
+// be left out, may appear at any time. The order must not suffer.
+func TestSeriesThatAppearWhileOneReads(t *testing.T) {
+	a, b := labels.FromStrings("__name__", "up", "a", "1"), labels.FromStrings("__name__", "up", "b", "1")
+	for name, without := range map[string][]string{"streamed": nil, "as stored": {"cluster"}} {
+		clash := labels.FromStrings("__name__", "up", "cluster", "a")
+		q := func(coming ...labels.Labels) storage.ChunkQuerier {
+			inner := &growingQuerier{listQuerier: listQuerier{series: []labels.Labels{a, b}}, coming: coming}
+			return NewChunkQuerier(inner, labels.FromStrings("cluster", "eu"), without)
+		}
+		var got []labels.Labels
+		once := q(clash).Select(t.Context(), true, nil)
+		for once.Next() {
+			got = append(got, once.At().Labels())
+		}
+		if len(got) != 3 || !slices.IsSortedFunc(got, labels.Compare) || once.Err() != nil {
+			t.Errorf("%s: got %v, %v; want three series in order", name, got, once.Err())
+		}
+
+		twice := q(labels.FromStrings("__name__", "up", "c", "1"), clash)
+		selected(t, twice)
+		set := twice.Select(t.Context(), true, nil)
+		for set.Next() {
+		}
+		var later interface{ Unavailable() bool }
+		if !errors.As(set.Err(), &later) || !later.Unavailable() || !strings.Contains(set.Err().Error(), clash.String()) {
+			t.Errorf("%s: got %v, want the series to be named and the read to be repeated", name, set.Err())
 		}
 	}
 }
