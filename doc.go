@@ -36,7 +36,11 @@
 //     returns nil once ctx is done, and repeats a single pass that can be called
 //     alone: Compact, Ship, Sync.
 //   - A nil logger is silent and a nil registerer works. Nothing is global: two
-//     of everything work in one process.
+//     of everything work in one process. Close, where there is one, takes the
+//     metrics off their registry. To replace what has none, as after a change of
+//     its configuration, give each generation of handlers, engine, Shipper and
+//     Fetcher a prometheus.Registry of its own, and serve the
+//     prometheus.Gatherers of those that are in use.
 //   - Errors name the tenant, block, object or series they are about, and answer
 //     to errors.Is and errors.As. What input, a full disk or a broken object can
 //     cause is an error, never a panic.

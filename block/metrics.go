@@ -1,29 +1,12 @@
 package block
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// register hands collectors to reg, which may be nil. What was registered
-// before a conflict is taken back, so that the host can try again.
-func register(reg prometheus.Registerer, what string, collectors ...prometheus.Collector) error {
-	if reg == nil {
-		return nil
-	}
-	for i, c := range collectors {
-		if err := reg.Register(c); err != nil {
-			for _, done := range collectors[:i] {
-				reg.Unregister(done)
-			}
-			return fmt.Errorf("register metrics of %s: %w: for several instances on one registry, wrap it for "+
-				"each with prometheus.WrapRegistererWith, with another value of the same label", what, err)
-		}
-	}
-	return nil
-}
+	"github.com/varve-tsdb/varve/internal/registration"
+)
 
 type fetcherMetrics struct {
 	passes   *prometheus.CounterVec // by result
@@ -60,7 +43,8 @@ func newFetcherMetrics(reg prometheus.Registerer) (*fetcherMetrics, error) {
 	for _, result := range []string{"ok", "error"} {
 		m.passes.WithLabelValues(result)
 	}
-	return m, register(reg, "block.Fetcher", m.passes, m.duration, m.success, m.blocks, m.reads)
+	_, err := registration.Register(reg, "block.Fetcher", m.passes, m.duration, m.success, m.blocks, m.reads)
+	return m, err
 }
 
 func (m *fetcherMetrics) read(source string) { m.reads.WithLabelValues(source).Inc() }
@@ -126,7 +110,8 @@ func newShipperMetrics(reg prometheus.Registerer, p *progress) (*shipperMetrics,
 		Name: "varve_block_shipper_oldest_pending_age_seconds",
 		Help: "Time since the oldest block that is still to be uploaded was cut; 0 if there is none.",
 	}, func() float64 { return p.pending().age(time.Now()).Seconds() })
-	return m, register(reg, "block.Shipper", m.passes, m.success, m.uploads, m.failures, m.bytes, m.duration, pending, age)
+	_, err := registration.Register(reg, "block.Shipper", m.passes, m.success, m.uploads, m.failures, m.bytes, m.duration, pending, age)
+	return m, err
 }
 
 func (m *shipperMetrics) pass(err error) {

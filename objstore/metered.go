@@ -14,7 +14,8 @@ import (
 // MetricsOptions are the settings of WithMetrics.
 type MetricsOptions struct {
 	// Registerer gets the metrics. Nil counts in vain. Two buckets cannot share
-	// one unless prometheus.WrapRegistererWith tells them apart.
+	// one unless prometheus.WrapRegistererWith tells them apart. Close of the
+	// bucket takes them off again.
 	Registerer prometheus.Registerer
 	// Expected, unless nil, says of further errors that they are no failures.
 	// Those of missing objects and of canceled contexts never are.
@@ -42,6 +43,12 @@ func newMetered(b Bucket, m *meterMetrics, expected func(error) bool) *metered {
 	mb := &metered{Bucket: around.Bucket{Bucket: b}, metrics: m, expected: expected}
 	mb.Start = mb.start
 	return mb
+}
+
+// Close closes the bucket.
+func (m *metered) Close() error {
+	m.metrics.registered.UnregisterAll()
+	return m.Bucket.Close()
 }
 
 // WithExpectedErrs implements InstrumentedBucket: the result counts in the same

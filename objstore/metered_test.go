@@ -147,3 +147,26 @@ func TestMetricsTwice(t *testing.T) {
 		t.Error("registering the metrics of retries twice succeeded")
 	}
 }
+
+func TestCloseTakesMetricsBack(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for range 2 {
+		counted, err := objstore.WithMetrics(objstoretest.NewMemory(), objstore.MetricsOptions{Registerer: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bkt, err := objstore.WithRetry(counted, objstore.RetryOptions{Registerer: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if families, err := reg.Gather(); err != nil || len(families) == 0 {
+			t.Errorf("%d metrics, %v", len(families), err)
+		}
+		if err := bkt.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if families, err := reg.Gather(); err != nil || len(families) != 0 {
+		t.Errorf("after Close %v are left, %v", families, err)
+	}
+}

@@ -1,11 +1,11 @@
 package objstore
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 // meterMetrics are those of WithMetrics.
@@ -15,6 +15,7 @@ type meterMetrics struct {
 	duration   *prometheus.HistogramVec
 	read       *prometheus.CounterVec
 	written    *prometheus.CounterVec
+	registered *registration.Set
 }
 
 func newMeterMetrics(reg prometheus.Registerer) (*meterMetrics, error) {
@@ -54,12 +55,15 @@ func newMeterMetrics(reg prometheus.Registerer) (*meterMetrics, error) {
 		m.read.WithLabelValues(op)
 	}
 	m.written.WithLabelValues(OpUpload)
-	return m, register(reg, m.operations, m.failures, m.duration, m.read, m.written)
+	var err error
+	m.registered, err = registration.Register(reg, "objstore.WithMetrics", m.operations, m.failures, m.duration, m.read, m.written)
+	return m, err
 }
 
 // retryMetrics are those of WithRetry.
 type retryMetrics struct {
-	retries *prometheus.CounterVec
+	retries    *prometheus.CounterVec
+	registered *registration.Set
 }
 
 func newRetryMetrics(reg prometheus.Registerer) (*retryMetrics, error) {
@@ -70,21 +74,7 @@ func newRetryMetrics(reg prometheus.Registerer) (*retryMetrics, error) {
 	for _, op := range operations {
 		m.retries.WithLabelValues(op)
 	}
-	return m, register(reg, m.retries)
-}
-
-// register registers all of collectors or none.
-func register(reg prometheus.Registerer, collectors ...prometheus.Collector) error {
-	if reg == nil {
-		return nil
-	}
-	for i, c := range collectors {
-		if err := reg.Register(c); err != nil {
-			for _, done := range slices.Backward(collectors[:i]) {
-				reg.Unregister(done)
-			}
-			return fmt.Errorf("objstore: register metrics: %w; give each bucket of a process a registerer of its own with prometheus.WrapRegistererWith", err)
-		}
-	}
-	return nil
+	var err error
+	m.registered, err = registration.Register(reg, "objstore.WithRetry", m.retries)
+	return m, err
 }

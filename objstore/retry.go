@@ -27,7 +27,8 @@ type RetryOptions struct {
 	MinBackoff, MaxBackoff time.Duration
 	// Logger gets each retry at level debug. Nil is silent.
 	Logger *slog.Logger
-	// Registerer gets the metrics. Nil counts in vain.
+	// Registerer gets the metrics, until Close of the bucket. Nil counts in
+	// vain.
 	Registerer prometheus.Registerer
 }
 
@@ -102,6 +103,12 @@ type retrying struct {
 	around.Bucket
 	opts    RetryOptions
 	metrics *retryMetrics
+}
+
+// Close closes the bucket.
+func (r *retrying) Close() error {
+	r.metrics.registered.UnregisterAll()
+	return r.Bucket.Close()
 }
 
 // WithExpectedErrs implements InstrumentedBucket.

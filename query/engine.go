@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 // EngineOptions are the settings of an engine. The zero value is what
@@ -93,7 +95,8 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 		return nil, fmt.Errorf("engine options: %w", err)
 	}
 	opts = opts.withDefaults()
-	reg := &collecting{}
+	// The engine panics when it cannot register, which a library must not.
+	reg := registration.NewSet(opts.Registerer, "query engine")
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      reg,
@@ -110,23 +113,11 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 		UseStartTimestamps:       opts.StartTimestamps,
 		Parser:                   parser.NewParser(opts.Parser),
 	})
-	if err := register(opts.Registerer, reg.all...); err != nil {
+	if err := reg.Err(); err != nil {
 		return nil, err
 	}
 	return guarded{engine: engine, maxSteps: int64(opts.MaxSamples), step: opts.SubqueryStep}, nil
 }
-
-// collecting is a Registerer that only takes note of what it is given. The
-// engine panics when it cannot register, which a library must not.
-type collecting struct{ all []prometheus.Collector }
-
-func (c *collecting) Register(one prometheus.Collector) error {
-	c.all = append(c.all, one)
-	return nil
-}
-
-func (c *collecting) MustRegister(some ...prometheus.Collector) { c.all = append(c.all, some...) }
-func (*collecting) Unregister(prometheus.Collector) bool        { return false }
 
 // queue holds one element for each running query.
 type queue chan struct{}

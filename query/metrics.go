@@ -1,12 +1,13 @@
 package query
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 // handlerMetrics of one Handler.
@@ -35,7 +36,8 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 			Help: "Requests that the query API is answering.",
 		}),
 	}
-	return m, register(reg, m.requests, m.duration, m.inFlight)
+	_, err := registration.Register(reg, "query.Handler", m.requests, m.duration, m.inFlight)
+	return m, err
 }
 
 // observe one answered request. A request that ended without a status sent 200.
@@ -45,20 +47,4 @@ func (m *handlerMetrics) observe(handler string, code int, took time.Duration) {
 	}
 	m.requests.WithLabelValues(handler, strconv.Itoa(code)).Inc()
 	m.duration.WithLabelValues(handler).Observe(took.Seconds())
-}
-
-// register all collectors, or none.
-func register(reg prometheus.Registerer, all ...prometheus.Collector) error {
-	if reg == nil {
-		return nil
-	}
-	for i, c := range all {
-		if err := reg.Register(c); err != nil {
-			for _, done := range all[:i] {
-				reg.Unregister(done)
-			}
-			return fmt.Errorf("register metrics; for a second instance wrap the registerer with prometheus.WrapRegistererWith: %w", err)
-		}
-	}
-	return nil
 }

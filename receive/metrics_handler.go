@@ -1,12 +1,12 @@
 package receive
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 // handlerMetrics are those of one Handler.
@@ -58,29 +58,9 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 			Name: "varve_receive_requests_in_flight", Help: "Requests being handled now.",
 		}),
 	}
-	return m, m.register(reg)
-}
-
-func (m *handlerMetrics) register(reg prometheus.Registerer) error {
-	if reg == nil {
-		return nil
-	}
-	all := []prometheus.Collector{m.requests, m.samples, m.exemplars, m.metadata, m.duration, m.bodySize, m.decoded, m.inFlight}
-	for i, c := range all {
-		err := reg.Register(c)
-		if err == nil {
-			continue
-		}
-		for _, done := range all[:i] {
-			reg.Unregister(done)
-		}
-		var twice prometheus.AlreadyRegisteredError
-		if errors.As(err, &twice) {
-			return fmt.Errorf("metrics of the receive handler: %w: for a second handler on one registry, wrap it with prometheus.WrapRegistererWith", err)
-		}
-		return fmt.Errorf("metrics of the receive handler: %w", err)
-	}
-	return nil
+	_, err := registration.Register(reg, "receive.Handler",
+		m.requests, m.samples, m.exemplars, m.metadata, m.duration, m.bodySize, m.decoded, m.inFlight)
+	return m, err
 }
 
 func (m *handlerMetrics) sizes(body, decoded int) {

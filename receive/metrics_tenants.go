@@ -1,10 +1,9 @@
 package receive
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 type tenantsMetrics struct {
@@ -19,17 +18,17 @@ type tenantsMetrics struct {
 	passesFailed prometheus.Counter
 	blocksCut    prometheus.Counter
 	blocksBroken prometheus.Counter
-	gauges       []prometheus.Collector
+	registered   *registration.Set
 }
 
-func newTenantsMetrics(t *Tenants) *tenantsMetrics {
+func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "varve_receive_tenants_" + name, Help: help})
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "varve_receive_tenants_" + name, Help: help}, value)
 	}
-	return &tenantsMetrics{
+	m := &tenantsMetrics{
 		failures:           counter("failures_total", "Times a tenant's TSDB broke or could not be opened."),
 		reopens:            counter("reopens_total", "Times a tenant became available again after a failure."),
 		repairs:            counter("log_repairs_total", "Damaged logs, of samples in order or out of order, that were repaired on opening."),
@@ -39,49 +38,16 @@ func newTenantsMetrics(t *Tenants) *tenantsMetrics {
 		passesFailed:       counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
 		blocksCut:          counter("blocks_cut_total", "Blocks cut from the samples in memory."),
 		blocksBroken:       counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
-		gauges: []prometheus.Collector{
-			gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
-			gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
-			gauge("head_series", "Series in memory, over all tenants.", t.headSeries),
-			gauge("blocks", "Blocks on the local disk, over all tenants.", t.localBlocks),
-		},
 	}
-}
-
-func (m *tenantsMetrics) collectors() []prometheus.Collector {
-	return append([]prometheus.Collector{m.failures, m.reopens, m.repairs, m.logSegmentsDamaged, m.logBytesLost, m.logSamplesLost, m.passesFailed, m.blocksCut, m.blocksBroken}, m.gauges...)
-}
-
-// register registers all metrics or none.
-func (m *tenantsMetrics) register(r prometheus.Registerer) error {
-	if r == nil {
-		return nil
-	}
-	var errs []error
-	var done []prometheus.Collector
-	for _, c := range m.collectors() {
-		if err := r.Register(c); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		done = append(done, c)
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	for _, c := range done {
-		r.Unregister(c)
-	}
-	return fmt.Errorf("metrics of tenants (for a second instance wrap the registerer with prometheus.WrapRegistererWith): %w", errors.Join(errs...))
-}
-
-func (m *tenantsMetrics) unregister(r prometheus.Registerer) {
-	if r == nil {
-		return
-	}
-	for _, c := range m.collectors() {
-		r.Unregister(c)
-	}
+	var err error
+	m.registered, err = registration.Register(t.opts.Registerer, "receive.Tenants",
+		m.failures, m.reopens, m.repairs, m.logSegmentsDamaged, m.logBytesLost, m.logSamplesLost,
+		m.passesFailed, m.blocksCut, m.blocksBroken,
+		gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
+		gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
+		gauge("head_series", "Series in memory, over all tenants.", t.headSeries),
+		gauge("blocks", "Blocks on the local disk, over all tenants.", t.localBlocks))
+	return m, err
 }
 
 // count returns the number of tenants that take writes, or of those that have

@@ -79,8 +79,7 @@ func OpenTenants(dir string, opts TenantsOptions) (*Tenants, error) {
 		dir: dir, opts: opts, log: opts.Logger, tsdbLog: slog.New(quietHandler{opts.Logger.Handler()}),
 		space: &freeSpace{dir: dir, min: opts.MinFreeDisk}, lock: lock, slots: map[string]*slot{},
 	}
-	t.metrics = newTenantsMetrics(t)
-	if err := t.metrics.register(opts.Registerer); err != nil {
+	if t.metrics, err = newTenantsMetrics(t); err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
 	if err := t.openExisting(); err != nil {
@@ -281,7 +280,7 @@ func (t *Tenants) Close() error {
 		slots := slices.Collect(maps.Values(t.slots))
 		t.mu.Unlock()
 		err := t.each(slots, (*slot).close)
-		t.metrics.unregister(t.opts.Registerer)
+		t.metrics.registered.UnregisterAll()
 		t.closeErr = errors.Join(err, t.lock.Release())
 	})
 	return t.closeErr

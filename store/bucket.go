@@ -63,22 +63,19 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 	}
 	b.src = &source{bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m}
 	if b.fetcher == nil {
-		if b.fetcher, err = newFetcher(bkt, dir, opts); err != nil {
-			m.unregister(opts.Registerer)
+		if b.fetcher, err = newFetcher(bkt, dir, opts, m.registered); err != nil {
+			m.registered.UnregisterAll()
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
 	return b, nil
 }
 
-func newFetcher(bkt objstore.BucketReader, dir string, opts Options) (Fetcher, error) {
-	reg := opts.Registerer
-	if reg != nil {
-		reg = prometheus.WrapRegistererWith(prometheus.Labels{"component": "store"}, reg)
-	}
+func newFetcher(bkt objstore.BucketReader, dir string, opts Options, reg prometheus.Registerer) (Fetcher, error) {
 	return block.NewFetcher(bkt, block.FetcherOptions{
 		Dir: filepath.Join(dir, "metas"), ConsistencyDelay: opts.ConsistencyDelay,
-		IgnoreDeletionMarksDelay: opts.IgnoreDeletionMarksDelay, Logger: opts.Logger, Registerer: reg,
+		IgnoreDeletionMarksDelay: opts.IgnoreDeletionMarksDelay, Logger: opts.Logger,
+		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"component": "store"}, reg),
 	})
 }
 
@@ -176,8 +173,8 @@ func (b *Bucket) name() string {
 }
 
 // Close refuses new queriers, waits until those that are open are closed and a
-// Sync that is under way has ended, and closes all blocks. It may be called
-// twice.
+// Sync that is under way has ended, closes all blocks and takes the metrics off
+// the registry. It may be called twice.
 func (b *Bucket) Close() error {
 	b.mu.Lock()
 	b.closed = true
@@ -191,6 +188,7 @@ func (b *Bucket) Close() error {
 	set := b.set
 	b.set = nil
 	b.mu.Unlock()
+	b.metrics.registered.UnregisterAll()
 	if set != nil {
 		for _, s := range set.streams {
 			for _, block := range s.blocks {

@@ -422,6 +422,28 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// A host that opens a Bucket anew, as after a change of its configuration, has
+// one registry for both.
+func TestOpenAgainOnTheSameRegistry(t *testing.T) {
+	bkt, _ := threeBlocks(t)
+	reg := prometheus.NewRegistry()
+	for range 2 {
+		b, err := Open(bkt, t.TempDir(), Options{Registerer: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if families, err := reg.Gather(); err != nil || len(families) == 0 {
+			t.Errorf("%d metrics, %v", len(families), err)
+		}
+		if err := errors.Join(b.Close(), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if families, err := reg.Gather(); err != nil || len(families) != 0 {
+		t.Errorf("after Close %v are left, %v", families, err)
+	}
+}
+
 func TestTwoInOneProcess(t *testing.T) {
 	bkt, _ := threeBlocks(t)
 	reg := prometheus.NewRegistry()

@@ -1,9 +1,9 @@
 package store
 
 import (
-	"fmt"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/varve-tsdb/varve/internal/registration"
 )
 
 type metrics struct {
@@ -20,6 +20,7 @@ type metrics struct {
 	headerRebuilt prometheus.Counter
 	series        prometheus.Counter
 	chunks        prometheus.Counter
+	registered    *registration.Set
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -54,39 +55,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.requests.WithLabelValues(data)
 		m.bytes.WithLabelValues(data)
 	}
-	return m, m.register(reg)
-}
-
-func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{
+	m.registered = registration.NewSet(reg, "store.Bucket")
+	m.registered.MustRegister(
 		m.syncs, m.syncFailures, m.lastSync, m.blocks, m.queriers, m.requests, m.bytes, m.refetches,
 		m.failures, m.headerBuilds, m.headerRebuilt, m.series, m.chunks,
-	}
-}
-
-// register hands the metrics to reg, all or none.
-func (m *metrics) register(reg prometheus.Registerer) error {
-	if reg == nil {
-		return nil
-	}
-	for i, c := range m.all() {
-		if err := reg.Register(c); err != nil {
-			for _, done := range m.all()[:i] {
-				reg.Unregister(done)
-			}
-			return fmt.Errorf("store: register metrics: %w: for a second Bucket on one registry, "+
-				"wrap it with prometheus.WrapRegistererWith for each, with different values of one label", err)
-		}
-	}
-	return nil
-}
-
-// unregister takes the metrics back, for a constructor that fails later.
-func (m *metrics) unregister(reg prometheus.Registerer) {
-	if reg == nil {
-		return
-	}
-	for _, c := range m.all() {
-		reg.Unregister(c)
-	}
+	)
+	return m, m.registered.Err()
 }

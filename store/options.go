@@ -43,7 +43,7 @@ type Options struct {
 	// Logger gets a line for what an operator should know. nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics varve_store_*, and those of the Fetcher with
-	// the label component="store". nil is fine. For two Buckets with one
+	// the label component="store"; Close takes them off again. nil is fine. For two Buckets with one
 	// registry wrap it for each of them, with different values of one label.
 	Registerer prometheus.Registerer
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/varve-tsdb/varve/dedup"
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/filesystem"
+	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
 	"github.com/varve-tsdb/varve/store"
@@ -174,6 +175,39 @@ func TestTwoOfEverything(t *testing.T) {
 	}
 	if err := errors.Join(metered.stop(), silent.stop()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReplacedWithAllMetrics builds everything anew, as a host does after a change
+// of its configuration: on its one registry what can be closed, and the rest on
+// one that comes and goes with it.
+func TestReplacedWithAllMetrics(t *testing.T) {
+	host := prometheus.NewRegistry()
+	dir := t.TempDir()
+	for range 2 {
+		own := prometheus.NewRegistry()
+		bkt, err1 := objstore.WithMetrics(objstoretest.NewMemory(), objstore.MetricsOptions{Registerer: host})
+		heads, err2 := receive.OpenTenants(dir, receive.TenantsOptions{Registerer: host, TSDBMetrics: true})
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		hist, err1 := store.Open(bkt, t.TempDir(), store.Options{Registerer: host})
+		_, err2 = block.NewShipper(bkt, heads, block.ShipperOptions{Registerer: own})
+		_, err3 := receive.NewHandler(heads, receive.HandlerOptions{Registerer: own})
+		engine, err4 := query.NewEngine(query.EngineOptions{Registerer: own})
+		_, err5 := query.NewHandler(engine, heads, query.HandlerOptions{Registerer: own})
+		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := testutil.GatherAndCount(prometheus.Gatherers{host, own}, "varve_query_requests_in_flight", "varve_store_queriers", "varve_receive_tenants_open"); n != 3 || err != nil {
+			t.Errorf("%d of three metrics, %v", n, err)
+		}
+		if err := errors.Join(hist.Close(), heads.Close(), bkt.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if families, err := host.Gather(); err != nil || len(families) != 0 {
+		t.Errorf("the host's registry keeps %v, %v", families, err)
 	}
 }
 
