@@ -150,7 +150,7 @@ func (q *tenantsQuerier) Select(ctx context.Context, _ bool, hints *storage.Sele
 	}
 	// Equal label sets, which without some of their labels two tenants may
 	// have, are not for us to merge.
-	return &warnedSet{sortedsets.Join(sets...), warnings}
+	return sortedsets.Warned(sortedsets.Join(sets...), warnings)
 }
 
 // LabelNames returns the names of the labels of the matching series.

@@ -25,19 +25,6 @@ func (l *limitedSet) Next() bool {
 	return l.seen <= l.limit
 }
 
-// warnedSet is a set with further warnings.
-type warnedSet struct {
-	storage.ChunkSeriesSet
-	warnings annotations.Annotations
-}
-
-// Warnings returns those of the set, too.
-func (w *warnedSet) Warnings() annotations.Annotations {
-	var all annotations.Annotations
-	all.Merge(w.warnings)
-	return all.Merge(w.ChunkSeriesSet.Warnings())
-}
-
 // lateSet is a set that is being made in the background.
 type lateSet struct {
 	made chan struct{} // closed when set is there

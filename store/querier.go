@@ -120,10 +120,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	if hints != nil && hints.Limit > 0 {
 		all = &limitedSet{ChunkSeriesSet: all, limit: hints.Limit}
 	}
-	if len(warnings) > 0 {
-		all = &warnedSet{all, warnings}
-	}
-	return all
+	return sortedsets.Warned(all, warnings)
 }
 
 // unknown returns the warnings about blocks of which nothing is known. What

@@ -99,3 +99,16 @@ func TestAnErrorEndsTheSet(t *testing.T) {
 		})
 	}
 }
+
+func TestWarnedAddsToTheWarningsOfTheSet(t *testing.T) {
+	more := annotations.New().Add(errors.New("more"))
+	if n := len(Warned(list("1"), more).Warnings()); n != 2 {
+		t.Errorf("%d warnings, want 2", n)
+	}
+	if len(more) != 1 {
+		t.Errorf("the given warnings have become %v", more)
+	}
+	if n := len(Warned(list("1"), nil).Warnings()); n != 1 {
+		t.Errorf("%d warnings, want 1", n)
+	}
+}
