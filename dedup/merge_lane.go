@@ -1,12 +1,13 @@
 package dedup
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
 // lane is a sequence of chunks that do not overlap: one replica, or as much of
@@ -76,9 +77,7 @@ func (l *lane) holds(meta chunks.Meta) bool {
 		if q.MinTime < meta.MinTime {
 			return false
 		}
-		if q.MinTime == meta.MinTime && q.MaxTime == meta.MaxTime &&
-			q.Chunk.Encoding() == meta.Chunk.Encoding() &&
-			bytes.Equal(q.Chunk.Bytes(), meta.Chunk.Bytes()) {
+		if sortedsets.SameChunk(*q, meta) {
 			return true
 		}
 	}
