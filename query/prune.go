@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/varve-tsdb/varve/internal/extlabels"
 )
 
 // streamer is the optional interface of a source that can tell what it holds:
@@ -47,20 +49,14 @@ func streamsOf(source storage.ChunkQueryable) (held []stream, known bool) {
 func prune(held []stream, mint, maxt int64, matchers []*labels.Matcher) []stream {
 	var kept []stream
 	for _, s := range held {
-		if mint <= maxt && s.mint <= maxt && mint <= s.maxt && mayMatch(s.external, matchers) {
+		if mint > maxt || s.mint > maxt || mint > s.maxt {
+			continue
+		}
+		if _, ok := extlabels.Consume(s.external, matchers); ok {
 			kept = append(kept, s)
 		}
 	}
 	return kept
-}
-
-func mayMatch(external labels.Labels, matchers []*labels.Matcher) bool {
-	for _, m := range matchers {
-		if v := external.Get(m.Name); v != "" && !m.Matches(v) {
-			return false
-		}
-	}
-	return true
 }
 
 // missing words streams, cut to the inclusive range, for a SourceError.
