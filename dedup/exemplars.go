@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/varve-tsdb/varve/internal/exemplarsets"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
 
@@ -58,25 +59,5 @@ func (q *exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher
 		b.Reset(results[i].SeriesLabels)
 		results[i].SeriesLabels = b.Del(q.replicas...).Labels()
 	}
-	slices.SortStableFunc(results, func(a, b exemplar.QueryResult) int {
-		return labels.Compare(a.SeriesLabels, b.SeriesLabels)
-	})
-	merged := results[:0]
-	for _, r := range results {
-		n := len(merged)
-		if n > 0 && labels.Equal(merged[n-1].SeriesLabels, r.SeriesLabels) {
-			merged[n-1].Exemplars = slices.Concat(merged[n-1].Exemplars, r.Exemplars)
-			continue
-		}
-		r.Exemplars = slices.Clone(r.Exemplars)
-		merged = append(merged, r)
-	}
-	for i := range merged {
-		list := merged[i].Exemplars
-		slices.SortFunc(list, exemplar.Compare)
-		merged[i].Exemplars = slices.CompactFunc(list, func(a, b exemplar.Exemplar) bool {
-			return exemplar.Compare(a, b) == 0
-		})
-	}
-	return merged, nil
+	return exemplarsets.Merge(results), nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/exemplarsets"
 )
 
 // metadataSource is the optional interface of a source that has metadata of
@@ -105,24 +107,5 @@ func (q *fanoutExemplars) Select(start, end int64, selectors ...[]*labels.Matche
 	if err != nil {
 		return nil, err
 	}
-	return mergeExemplars(slices.Concat(answers...)), nil
-}
-
-func mergeExemplars(all []exemplar.QueryResult) []exemplar.QueryResult {
-	slices.SortStableFunc(all, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
-	var merged []exemplar.QueryResult
-	for _, r := range all {
-		n := len(merged)
-		if n == 0 || !labels.Equal(merged[n-1].SeriesLabels, r.SeriesLabels) {
-			merged = append(merged, exemplar.QueryResult{SeriesLabels: r.SeriesLabels})
-			n++
-		}
-		merged[n-1].Exemplars = append(merged[n-1].Exemplars, r.Exemplars...)
-	}
-	for i := range merged {
-		list := merged[i].Exemplars
-		slices.SortStableFunc(list, exemplar.Compare)
-		merged[i].Exemplars = slices.CompactFunc(list, func(a, b exemplar.Exemplar) bool { return a.Equals(b) })
-	}
-	return merged
+	return exemplarsets.Merge(slices.Concat(answers...)), nil
 }

@@ -3,12 +3,12 @@ package receive
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/varve-tsdb/varve/internal/exemplarsets"
 	"github.com/varve-tsdb/varve/internal/extlabels"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
@@ -54,8 +54,7 @@ func (q *exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher
 		}
 		out = append(out, found...)
 	}
-	slices.SortFunc(out, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
-	return out, nil
+	return exemplarsets.Merge(out), nil // also of series that the external labels made equal
 }
 
 // consumeAny consumes the external labels in each list of matchers and leaves

@@ -64,6 +64,34 @@ func TestExemplarsOfAllTenants(t *testing.T) {
 	}
 }
 
+// Series that only a label of an external label's name tells apart are one for
+// who reads exemplars, too.
+func TestExemplarsOfSeriesThatExternalLabelsMakeEqual(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	for i, written := range []string{"x", "y"} {
+		app, err := tenants.Appender(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := exemplar.Exemplar{Labels: labels.FromStrings("trace_id", written), Value: 1, Ts: base + seconds(i), HasTs: true}
+		series := labels.FromStrings("__name__", "up", "tenant_id", written)
+		if _, err := app.Append(0, series, 0, base+seconds(i), 1, nil, nil, storage.AOptions{Exemplars: []exemplar.Exemplar{one}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, err := tenants.ExemplarQuerier(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := q.Select(base, base+seconds(9), []*labels.Matcher{equal(model.MetricNameLabel, "up")})
+	if err != nil || len(got) != 1 || len(got[0].Exemplars) != 2 {
+		t.Errorf("got %v, %v; want one series with both exemplars", got, err)
+	}
+}
+
 func appendExemplar(t *testing.T, tenants *Tenants, tenant string, ts int64) {
 	t.Helper()
 	app, err := tenants.Appender(t.Context(), tenant)

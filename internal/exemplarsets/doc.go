@@ -1,0 +1,3 @@
+// Package exemplarsets merges the exemplars that several sources, or replicas, have
+// of a series.
+package exemplarsets
