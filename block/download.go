@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-tsdb/varve/internal/durable"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -117,7 +118,7 @@ func (d downloader) run(ctx context.Context, files []File, meta []byte, concurre
 	}
 	// While files change underneath, the directory must not pass for a block.
 	if old, err := os.ReadFile(filepath.Join(d.dir, MetaFilename)); err != nil || !bytes.Equal(old, meta) {
-		if err := removeIfThere(filepath.Join(d.dir, MetaFilename)); err != nil {
+		if err := durable.RemoveIfThere(filepath.Join(d.dir, MetaFilename)); err != nil {
 			return err
 		}
 	}
@@ -129,13 +130,13 @@ func (d downloader) run(ctx context.Context, files []File, meta []byte, concurre
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Join(d.dir, ChunksDirname)); err != nil {
+	if err := durable.SyncDir(filepath.Join(d.dir, ChunksDirname)); err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(d.dir, MetaFilename), meta); err != nil {
+	if err := durable.ReplaceFile(filepath.Join(d.dir, MetaFilename), meta); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(d.dir))
+	return durable.SyncDir(filepath.Dir(d.dir))
 }
 
 // get downloads one file under a temporary name, and gives it its own name
@@ -150,10 +151,10 @@ func (d downloader) get(ctx context.Context, f File) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	tmp := path + tmpSuffix
+	tmp := path + durable.TmpSuffix
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, removeIfThere(tmp))
+			err = errors.Join(err, durable.RemoveIfThere(tmp))
 		}
 	}()
 	name := object(d.id, f.RelPath)

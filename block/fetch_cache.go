@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/varve-tsdb/varve/internal/durable"
 )
 
 // metaCache keeps metas, which never change while a block lives, in memory
@@ -72,9 +74,9 @@ func (c *metaCache) put(m *Meta, content []byte) error {
 	if c.dir == "" {
 		return nil
 	}
-	tmp := c.path(m.ULID) + tmpSuffix
+	tmp := c.path(m.ULID) + durable.TmpSuffix
 	if err := os.WriteFile(tmp, cacheFile(content), 0o666); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
+		return errors.Join(err, durable.RemoveIfThere(tmp))
 	}
 	return os.Rename(tmp, c.path(m.ULID))
 }
@@ -103,10 +105,10 @@ func (c *metaCache) retain(keep map[ulid.ULID]bool) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		name, ours := strings.CutSuffix(strings.TrimSuffix(e.Name(), tmpSuffix), cacheSuffix)
+		name, ours := strings.CutSuffix(strings.TrimSuffix(e.Name(), durable.TmpSuffix), cacheSuffix)
 		id, ok := parseULID(name)
-		if ours && ok && (!keep[id] || strings.HasSuffix(e.Name(), tmpSuffix)) {
-			errs = append(errs, removeIfThere(filepath.Join(c.dir, e.Name())))
+		if ours && ok && (!keep[id] || strings.HasSuffix(e.Name(), durable.TmpSuffix)) {
+			errs = append(errs, durable.RemoveIfThere(filepath.Join(c.dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)

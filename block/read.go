@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/varve-tsdb/varve/internal/durable"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -69,7 +70,7 @@ func WriteMetaDir(dir string, m *Meta) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, MetaFilename), b)
+	return durable.ReplaceFile(filepath.Join(dir, MetaFilename), b)
 }
 
 func parseMetaOf(id ulid.ULID, b []byte) (*Meta, error) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-tsdb/varve/internal/durable"
 )
 
 // shipDir ships what is new in one directory. A directory that is deleted
@@ -32,7 +34,7 @@ func (s *Shipper) shipDir(ctx context.Context, d shipDir) error {
 func (s *Shipper) shipExisting(ctx context.Context, d shipDir) error {
 	// First goes what a process that was killed left.
 	stage := stageOf(d.dir)
-	if err := errors.Join(stage.clean(), removeIfThere(filepath.Join(d.dir, ShipperFilename+tmpSuffix))); err != nil {
+	if err := errors.Join(stage.clean(), durable.RemoveIfThere(filepath.Join(d.dir, ShipperFilename+durable.TmpSuffix))); err != nil {
 		return s.failed(err)
 	}
 	record, err := readShipRecord(d.dir)

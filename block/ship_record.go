@@ -8,6 +8,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/varve-tsdb/varve/internal/durable"
 	"github.com/varve-tsdb/varve/internal/shipped"
 )
 
@@ -63,7 +64,7 @@ func (r *shipRecord) write() error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(r.path, b); err != nil {
+	if err := durable.ReplaceFile(r.path, b); err != nil {
 		return fmt.Errorf("write %s: %w", r.path, err)
 	}
 	r.changed = false

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
-	"github.com/prometheus/prometheus/tsdb/fileutil"
 
+	"github.com/varve-tsdb/varve/internal/durable"
 	"github.com/varve-tsdb/varve/internal/shipped"
 )
 
@@ -109,23 +109,7 @@ func (b *blockLabels) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, labelsFile), raw)
-}
-
-// replaceFile replaces a file's content durably and in one step.
-func replaceFile(file string, content []byte) error {
-	f, err := os.Create(file + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(file+".tmp"))
-	}
-	return fileutil.Replace(file+".tmp", file)
+	return durable.ReplaceFile(filepath.Join(dir, labelsFile), raw)
 }
 
 // labelsOf returns the external labels that a block was cut under.

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/record"
 	"github.com/prometheus/prometheus/tsdb/tombstones"
 	"github.com/prometheus/prometheus/tsdb/wlog"
+
+	"github.com/varve-tsdb/varve/internal/durable"
 )
 
 // mostBrokenSegments bounds the damaged segments that are kept, the first that
@@ -214,7 +216,7 @@ func writeNote(dir string, note brokenNote) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, brokenNoteFile), raw)
+	return durable.ReplaceFile(filepath.Join(dir, brokenNoteFile), raw)
 }
 
 // releaseBroken notes, once the head is open, up to when there are samples that

@@ -1,0 +1,2 @@
+// Package durable writes files that are whole or not there, also after a crash.
+package durable
