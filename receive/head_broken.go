@@ -40,7 +40,7 @@ func (h *head) setBrokenAside(loaded map[ulid.ULID]bool) error {
 			continue
 		}
 		dir := filepath.Join(h.dir, entry.Name())
-		if !hasReadableMeta(dir) {
+		if _, ok := readMeta(dir); !ok {
 			continue // The TSDB passes it by.
 		}
 		switch err := tryBlock(dir); {
@@ -92,11 +92,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// hasReadableMeta tells whether the TSDB would take a directory for a block.
-func hasReadableMeta(dir string) bool {
-	var meta tsdb.BlockMeta
+// readMeta returns the meta.json of a directory, if the TSDB would take it for a
+// block.
+func readMeta(dir string) (meta tsdb.BlockMeta, ok bool) {
 	raw, err := os.ReadFile(filepath.Join(dir, "meta.json"))
-	return err == nil && json.Unmarshal(raw, &meta) == nil && meta.Version == 1
+	ok = err == nil && json.Unmarshal(raw, &meta) == nil && meta.Version == 1
+	return meta, ok
 }
 
 // tryBlock opens a block as the TSDB does.

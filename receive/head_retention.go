@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -114,9 +113,8 @@ func dirSize(dir string) (size int64) {
 func closedBlocks(dir string) (out []localBlock) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
-		var meta tsdb.BlockMeta
-		raw, err := os.ReadFile(filepath.Join(dir, entry.Name(), "meta.json"))
-		if err != nil || json.Unmarshal(raw, &meta) != nil || meta.ULID.String() != entry.Name() {
+		meta, ok := readMeta(filepath.Join(dir, entry.Name()))
+		if !ok || meta.ULID.String() != entry.Name() {
 			continue
 		}
 		out = append(out, localBlock{id: meta.ULID, maxTime: meta.MaxTime, inOrder: !meta.Compaction.FromOutOfOrder()})

@@ -200,3 +200,27 @@ func TestShippedBlocksLeaveTheDiskWhileNoneCanBeCut(t *testing.T) {
 		t.Errorf("after a restart: %v", got)
 	}
 }
+
+// A directory that the TSDB would not take for a block is none, whoever asks: its
+// times may mean something else.
+func TestClosedBlocksAreThoseOfTheTSDB(t *testing.T) {
+	dir := t.TempDir()
+	want := ulid.MustNew(1, nil)
+	for name, meta := range map[string]string{
+		want.String():                 `{"version":1,"ulid":"` + want.String() + `","maxTime":5}`,
+		ulid.MustNew(2, nil).String(): `{"version":2,"ulid":"` + ulid.MustNew(2, nil).String() + `","maxTime":5}`,
+		ulid.MustNew(3, nil).String(): `{"version":1,"ulid":"` + want.String() + `","maxTime":5}`,
+		ulid.MustNew(4, nil).String(): `{`,
+		"wal":                         ``,
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "meta.json"), []byte(meta), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := closedBlocks(dir); len(got) != 1 || got[0].id != want || got[0].maxTime != 5 {
+		t.Errorf("got %v, want only %s", got, want)
+	}
+}
