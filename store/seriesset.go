@@ -142,16 +142,11 @@ type chunkSeries struct{ series }
 func (s *chunkSeries) Labels() labels.Labels { return s.labels }
 
 func (s *chunkSeries) Iterator(it chunks.Iterator) chunks.Iterator {
-	return iterate(it, s.chunks)
-}
-
-// iterate iterates over metas, with the iterator it if it is one of its kind.
-func iterate(it chunks.Iterator, metas []chunks.Meta) chunks.Iterator {
 	c, ok := it.(*chunkIterator)
 	if !ok {
 		c = &chunkIterator{}
 	}
-	c.metas, c.next = metas, 0
+	c.metas, c.next = s.chunks, 0
 	return c
 }
 
