@@ -61,7 +61,7 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 		bkt: bkt, dir: dir, opts: opts, metrics: m, fetcher: opts.Fetcher,
 		syncing: make(chan struct{}, 1),
 	}
-	b.src = &source{bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m}
+	b.src = &source{bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger}
 	if b.fetcher == nil {
 		if b.fetcher, err = newFetcher(bkt, dir, opts, m.registered); err != nil {
 			m.registered.UnregisterAll()

@@ -59,6 +59,13 @@
 // that was known before is served as it was.
 //
 // A broken local header is built anew. Headers are read with pread, never
+//
+// A broken local header is built anew. One that is damaged while it is in use is
+// found when a read by way of it fails: before the object is blamed the header
+// is held against its checksums, and if they fail it is dropped, logged, counted
+// in varve_store_index_headers_discarded_total, and the read repeated once with
+// a new one. Damage that leaves the tables well-formed, like one letter of a
+// label changed, shows at the next start. Headers are read with pread, never
 // mapped, so that a failing disk cannot end the process.
 //
 // # Caveats

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -34,6 +35,10 @@ var (
 	// ErrUnsupported is the cause when an object has a version or encoding
 	// that this package does not read.
 	ErrUnsupported = errors.New("the object is of a kind that cannot be read")
+	// ErrHeader is the cause when it is a local file that was damaged while it
+	// was in use, rather than an object of the bucket. The next read builds it
+	// anew.
+	ErrHeader = errors.New("the local index header was damaged: it is built anew when the block is read next; if this comes again check the disk")
 )
 
 // notReady is the type of ErrNotReady.
@@ -54,10 +59,11 @@ type BlockError struct {
 	// that is not known, because it is the meta.json that cannot be read.
 	External         labels.Labels
 	MinTime, MaxTime time.Time
-	// Object is the name of the object in the bucket.
+	// Object is the name of the object in the bucket, or the path of the local
+	// file if it is that which is at fault.
 	Object string
 	// Err is the cause: ErrMissing, ErrTruncated, ErrCorrupt, ErrUnsupported,
-	// or an error of the bucket.
+	// ErrHeader, or an error of the bucket or the disk.
 	Err error
 }
 
@@ -92,13 +98,14 @@ func (e *BlockError) Retryable() bool {
 // error that is one already, or that only says that the query ended, stays as
 // it is.
 func (b *openBlock) fault(ctx context.Context, object string, err error) error {
-	if err == nil || errors.As(err, new(*BlockError)) {
+	if err == nil || errors.As(err, new(*BlockError)) || errors.As(err, new(*headerDamage)) {
 		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	switch {
+	case errors.Is(err, ErrHeader):
 	case objstore.IsNotFound(b.src.bkt, err):
 		err = fmt.Errorf("%w: %w", ErrMissing, err)
 	case errors.Is(err, objstore.ErrTruncated):
@@ -113,6 +120,30 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 		Block: b.id, External: b.external, Object: object, Err: err,
 		MinTime: time.UnixMilli(b.minTime), MaxTime: time.UnixMilli(b.maxTime),
 	}
+}
+
+// headerDamage says that a read failed because the header it used no longer is
+// what was opened. It does not leave the blockReader.
+type headerDamage struct {
+	header *indexheader.Reader
+	err    error
+}
+
+func (e *headerDamage) Error() string { return e.err.Error() }
+func (e *headerDamage) Unwrap() error { return e.err }
+
+// indexFault is fault for what was read of the index by way of header. A
+// damaged header sends reads to wrong places and garbles labels, so that before
+// the object is blamed the header is checked.
+func (b *openBlock) indexFault(ctx context.Context, header *indexheader.Reader, err error) error {
+	suspicious := errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated) || errors.Is(err, objstore.ErrTruncated) ||
+		errors.As(err, new(*indexheader.CorruptError)) || errors.As(err, new(*fs.PathError))
+	if suspicious && ctx.Err() == nil && !errors.As(err, new(*BlockError)) && !errors.As(err, new(*headerDamage)) {
+		if damage := b.header.check(header); damage != nil {
+			return &headerDamage{header, damage}
+		}
+	}
+	return b.fault(ctx, b.indexObject(), err)
 }
 
 // unreadable makes a BlockError of a block whose meta.json is there but cannot

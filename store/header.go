@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -99,6 +100,31 @@ func (h *header) leave(o *headerOpening) {
 	}
 }
 
+// check tells what is wrong with a header that a read of the block has failed
+// with, nil if nothing is. A damaged one is dropped: others may be using it
+// still, so that nobody closes it and the runtime does when the last lets go.
+func (h *header) check(used *indexheader.Reader) error {
+	err := used.Check()
+	if err == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reader != used {
+		return err // somebody else has seen it
+	}
+	h.reader = nil
+	h.block.discardHeader(err)
+	return err
+}
+
+// discardHeader removes the file, so that the header is built anew.
+func (b *openBlock) discardHeader(cause error) {
+	b.src.metrics.headerRebuilt.Inc()
+	b.src.log.Warn("a local index header is damaged and will be built anew", "block", b.id, "file", b.headerPath(), "err", cause)
+	os.Remove(b.headerPath()) // where that fails, the new one replaces it
+}
+
 // close closes the file. Nobody uses it any more.
 func (h *header) close() {
 	h.mu.Lock()
@@ -117,12 +143,12 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	switch {
 	case err == nil && b.indexSize != 0 && reader.IndexSize() != b.indexSize:
 		reader.Close()
-		b.src.metrics.headerRebuilt.Inc()
+		b.discardHeader(fmt.Errorf("it is of an index of %d bytes, not %d", reader.IndexSize(), b.indexSize))
 	case err == nil:
 		return reader, nil
 	case errors.Is(err, fs.ErrNotExist):
 	case errors.As(err, new(*indexheader.CorruptError)), errors.As(err, new(*indexheader.UnsupportedError)):
-		b.src.metrics.headerRebuilt.Inc()
+		b.discardHeader(err)
 	default:
 		return nil, b.fault(ctx, path, err)
 	}
@@ -135,7 +161,7 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 		return nil, b.fault(ctx, b.indexObject(), err)
 	}
 	if reader, err = indexheader.Open(path); err != nil {
-		return nil, b.fault(ctx, path, err)
+		return nil, b.fault(ctx, path, fmt.Errorf("%w: %w", ErrHeader, err))
 	}
 	return reader, nil
 }

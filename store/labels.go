@@ -15,7 +15,15 @@ import (
 // labelNames returns the names of the labels of the series that match, sorted.
 // Without matchers the header has them. limit is where reading may end, 0 for
 // none; more names may come back.
-func (r *blockReader) labelNames(ctx context.Context, limit int, matchers []*labels.Matcher) ([]string, error) {
+func (r *blockReader) labelNames(ctx context.Context, limit int, matchers []*labels.Matcher) (names []string, err error) {
+	err = r.repeated(ctx, func() error {
+		names, err = r.readLabelNames(ctx, limit, matchers)
+		return err
+	})
+	return names, err
+}
+
+func (r *blockReader) readLabelNames(ctx context.Context, limit int, matchers []*labels.Matcher) ([]string, error) {
 	header, err := r.header(ctx)
 	if err != nil {
 		return nil, err
@@ -55,12 +63,12 @@ func (r *blockReader) eachEntry(ctx context.Context, header *indexheader.Reader,
 		n := reader.reach(refs, 0)
 		bodies, err := reader.fetch(ctx, refs[:n])
 		if err != nil {
-			return r.block.fault(ctx, r.block.indexObject(), err)
+			return r.block.indexFault(ctx, header, err)
 		}
 		refs = refs[n:]
 		for _, body := range bodies {
 			if err := e.decode(body); err != nil {
-				return r.block.fault(ctx, r.block.indexObject(), err)
+				return r.block.indexFault(ctx, header, err)
 			}
 			if !use(e) {
 				return nil
@@ -78,8 +86,11 @@ func (r *blockReader) sortedSymbols(ctx context.Context, header *indexheader.Rea
 	}
 	slices.Sort(refs)
 	symbols, err := header.Symbols(make([]string, 0, len(refs)), refs)
+	if err == nil && slices.Contains(symbols, "") {
+		err = corrupt("a series has a label with an empty name or value")
+	}
 	if err != nil {
-		return nil, r.block.fault(ctx, r.block.indexObject(), err)
+		return nil, r.block.indexFault(ctx, header, err)
 	}
 	// Symbols are sorted in every index that was written so far, but it does
 	// not take much not to rely on it.
@@ -90,7 +101,15 @@ func (r *blockReader) sortedSymbols(ctx context.Context, header *indexheader.Rea
 // labelValues returns the values of the label name among the series that
 // match, sorted, and no more than limit of them if that is not 0. If no other
 // label is matched the header has them.
-func (r *blockReader) labelValues(ctx context.Context, name string, limit int, matchers []*labels.Matcher) ([]string, error) {
+func (r *blockReader) labelValues(ctx context.Context, name string, limit int, matchers []*labels.Matcher) (values []string, err error) {
+	err = r.repeated(ctx, func() error {
+		values, err = r.readLabelValues(ctx, name, limit, matchers)
+		return err
+	})
+	return values, err
+}
+
+func (r *blockReader) readLabelValues(ctx context.Context, name string, limit int, matchers []*labels.Matcher) ([]string, error) {
 	header, err := r.header(ctx)
 	if err != nil {
 		return nil, err
@@ -106,7 +125,7 @@ func (r *blockReader) labelValues(ctx context.Context, name string, limit int, m
 		return others || limit == 0 || len(candidates.values) < limit
 	})
 	if err != nil {
-		return nil, r.block.fault(ctx, r.block.headerPath(), err)
+		return nil, r.block.indexFault(ctx, header, err)
 	}
 	if !others || len(candidates.values) == 0 {
 		return candidates.values, nil
@@ -116,7 +135,7 @@ func (r *blockReader) labelValues(ctx context.Context, name string, limit int, m
 		return nil, err
 	}
 	if size(candidates.lists) <= int64(len(refs))*averageEntry(header) {
-		return r.valuesByPostings(ctx, candidates, limit, refs)
+		return r.valuesByPostings(ctx, header, candidates, limit, refs)
 	}
 	return r.valuesBySeries(ctx, header, name, limit, refs)
 }
@@ -140,9 +159,9 @@ type valueLists struct {
 }
 
 // valuesByPostings returns those values whose postings lists have one of refs.
-func (r *blockReader) valuesByPostings(ctx context.Context, of valueLists, limit int, refs []storage.SeriesRef) ([]string, error) {
+func (r *blockReader) valuesByPostings(ctx context.Context, header *indexheader.Reader, of valueLists, limit int, refs []storage.SeriesRef) ([]string, error) {
 	lists := newPostingsLists(postingsPlan{subtract: of.lists})
-	if err := r.fetchPostings(ctx, lists); err != nil {
+	if err := r.fetchPostings(ctx, header, lists); err != nil {
 		return nil, err
 	}
 	var values []string
@@ -152,7 +171,7 @@ func (r *blockReader) valuesByPostings(ctx context.Context, of valueLists, limit
 			values = append(values, value)
 		}
 		if err := both.Err(); err != nil {
-			return nil, r.block.fault(ctx, r.block.indexObject(), fmt.Errorf("%w: %w", ErrCorrupt, err))
+			return nil, r.block.indexFault(ctx, header, fmt.Errorf("%w: %w", ErrCorrupt, err))
 		}
 		if limit > 0 && len(values) == limit {
 			break
@@ -172,7 +191,7 @@ func (r *blockReader) valuesBySeries(ctx context.Context, header *indexheader.Re
 			if !known {
 				symbol, err := header.Symbols(nil, e.symbols[i:i+1])
 				if err != nil {
-					failed = r.block.fault(ctx, r.block.indexObject(), err)
+					failed = r.block.indexFault(ctx, header, err)
 					return false
 				}
 				is = symbol[0] == name

@@ -28,13 +28,13 @@ func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher) 
 	}
 	plan, err := planPostings(header, matchers)
 	if err != nil {
-		return nil, r.block.fault(ctx, r.block.headerPath(), err)
+		return nil, r.block.indexFault(ctx, header, err)
 	}
 	if plan.empty {
 		return nil, nil
 	}
 	lists := newPostingsLists(plan)
-	if err := r.fetchPostings(ctx, lists); err != nil {
+	if err := r.fetchPostings(ctx, header, lists); err != nil {
 		return nil, err
 	}
 	refs, err := lists.evaluate(ctx, plan)
@@ -42,7 +42,7 @@ func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher) 
 		err = checkRefs(refs, header.Series())
 	}
 	if err != nil {
-		return nil, r.block.fault(ctx, r.block.indexObject(), err)
+		return nil, r.block.indexFault(ctx, header, err)
 	}
 	return refs, nil
 }
@@ -71,7 +71,7 @@ func newPostingsLists(plan postingsPlan) *postingsLists {
 }
 
 // fetchPostings reads the lists.
-func (r *blockReader) fetchPostings(ctx context.Context, lists *postingsLists) error {
+func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Reader, lists *postingsLists) error {
 	wanted := make([]span, len(lists.ranges))
 	for i, rng := range lists.ranges {
 		wanted[i] = span{rng.Start, rng.End}
@@ -92,7 +92,7 @@ func (r *blockReader) fetchPostings(ctx context.Context, lists *postingsLists) e
 		}
 		return nil
 	})
-	return r.block.fault(ctx, object, err)
+	return r.block.indexFault(ctx, header, err)
 }
 
 // cut returns the wanted bytes of those that were read from a part on, fewer

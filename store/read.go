@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,7 @@ type source struct {
 	bkt     objstore.BucketReader
 	slots   *semaphore.Weighted
 	metrics *metrics
+	log     *slog.Logger
 	dirs    headerDirs
 	running sync.WaitGroup // attempts to open headers
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -22,7 +24,7 @@ type blockReader struct {
 }
 
 // header returns the block's index header. What it first returns it returns
-// always, so that a block takes part in all answers of a querier or in none:
+// always, unless that is forgotten because it was damaged, so that a block takes part in all answers of a querier or in none:
 // order and labels are decided by earlier answers. Only the end of ctx is not
 // remembered.
 func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
@@ -42,6 +44,29 @@ func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 		r.opened, r.err = opened, err
 	}
 	return r.opened, r.err
+}
+
+// repeated runs read, and once more with a new header if the one it used turned
+// out to be damaged.
+func (r *blockReader) repeated(ctx context.Context, read func() error) error {
+	var damage *headerDamage
+	for range 2 {
+		err := read()
+		if !errors.As(err, &damage) {
+			return err
+		}
+		r.forget(damage.header)
+	}
+	return r.block.fault(ctx, r.block.headerPath(), fmt.Errorf("%w: %w", ErrHeader, damage.err))
+}
+
+// forget makes the next call of header look for another one.
+func (r *blockReader) forget(damaged *indexheader.Reader) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opened == damaged {
+		r.opened = nil
+	}
 }
 
 // headerPath is the local file, for errors that are about it.

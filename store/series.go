@@ -86,13 +86,13 @@ func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use f
 		n := r.reach(refs, limit)
 		bodies, err := r.fetch(ctx, refs[:n])
 		if err != nil {
-			return r.block.fault(ctx, r.block.indexObject(), err)
+			return r.block.indexFault(ctx, r.header, err)
 		}
 		refs = refs[n:]
 		for len(bodies) > 0 {
 			batch, n, err := r.batch(bodies)
 			if err != nil {
-				return r.block.fault(ctx, r.block.indexObject(), err)
+				return r.block.indexFault(ctx, r.header, err)
 			}
 			bodies = bodies[n:]
 			if len(batch) == 0 {

@@ -29,13 +29,17 @@ func (r *blockReader) start(ctx context.Context, want selection, readAhead int64
 	s := &seriesSet{batches: make(chan []series, 1)}
 	background(func() {
 		defer close(s.batches)
-		s.err = r.run(ctx, want, readAhead, matchers, s.batches)
+		sent := 0
+		s.err = r.repeated(ctx, func() error {
+			return r.run(ctx, want, readAhead, matchers, s.batches, &sent)
+		})
 	})
 	return s
 }
 
-// run sends the series that answer the selection to out.
-func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series) error {
+// run sends the series that answer the selection to out, and counts in sent how
+// many these are. The first *sent of them are there already.
+func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series, sent *int) error {
 	refs, err := r.postings(ctx, matchers)
 	if err != nil || len(refs) == 0 {
 		return err
@@ -58,7 +62,10 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	})
 	group.Go(func() error {
 		chunks := chunkReader{r.block}
+		skip := *sent
 		for batch := range entries {
+			known := min(skip, len(batch))
+			batch, skip = batch[known:], skip-known
 			for len(batch) > 0 {
 				n := chunks.fits(batch, chunkBytes)
 				if err := chunks.load(ctx, batch[:n]); err != nil {
@@ -67,6 +74,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 				if err := send(ctx, out, batch[:n:n]); err != nil {
 					return err
 				}
+				*sent += n
 				batch = batch[n:]
 			}
 		}

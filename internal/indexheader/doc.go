@@ -39,4 +39,8 @@
 // SIGBUS instead of a query with an error. What makes pread cheap enough is
 // that the calls take many names at once: a batch of symbols or values is
 // resolved in ascending order through one window that moves over the file.
+//
+// What is read after Open is not held against checksums again: these are of
+// whole tables. A reader that meets nonsense, here or where it was sent, asks
+// Check whether the file is still what was opened.
 package indexheader

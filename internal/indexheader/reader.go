@@ -2,7 +2,6 @@ package indexheader
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +25,7 @@ func (r Range) IsZero() bool { return r == Range{} }
 // once, until Close.
 type Reader struct {
 	file   io.ReaderAt
+	size   int64 // of the file when it was opened
 	closer io.Closer
 	toc    toc
 
@@ -97,7 +97,7 @@ func newReader(file io.ReaderAt, size int64) (*Reader, error) {
 	if _, err := file.ReadAt(end, size-int64(len(end))); err != nil {
 		return nil, fmt.Errorf("read index header: %w", err)
 	}
-	r := &Reader{file: file, postings: map[string]*labelEntries{}}
+	r := &Reader{file: file, size: size, postings: map[string]*labelEntries{}}
 	if err := r.checkEnds(prelude, end, size); err != nil {
 		return nil, err
 	}
@@ -147,6 +147,18 @@ func (r *Reader) LabelNames() []string { return r.names }
 
 // AllPostings is where the list of all series lies in the index.
 func (r *Reader) AllPostings() Range { return r.all }
+
+// Check reads the whole file again and holds it against its checksums, for a
+// caller that has reason to doubt it: between Open and now the file may have
+// been damaged, and what is read of it since then be wrong. An error means that
+// the header is to be built anew.
+func (r *Reader) Check() error {
+	again, err := newReader(r.file, r.size)
+	if err == nil && again.toc != r.toc {
+		err = corrupt("the index header was overwritten by one of another index")
+	}
+	return err
+}
 
 // Close closes the file. No other method may be running or be called later.
 func (r *Reader) Close() error {
@@ -233,6 +245,9 @@ func (r *Reader) walk(name string, entries *labelEntries, at int, upTo string, y
 		if string(entry.name) != name {
 			return corrupt("an entry of the label %q is missing in the postings offset table", name)
 		}
+		if entry.offset <= from || entry.offset >= r.toc.postingsTable {
+			return corrupt("the postings list of %q=%q is said to be at %d, out of order or bounds", name, entry.value, entry.offset)
+		}
 		if !first && !yield(value, Range{Start: from, End: entry.offset}) {
 			return nil
 		}
@@ -253,56 +268,4 @@ func walkSize(entries *labelEntries, at int, upTo string) int64 {
 	}
 	// The entry after the last is needed too.
 	return entries.values[end].position - entries.values[at].position + 256
-}
-
-// Symbols resolves refs, which must be ascending, to the strings they stand
-// for, and appends these to dst.
-func (r *Reader) Symbols(dst []string, refs []uint32) ([]string, error) {
-	if len(refs) == 0 {
-		return dst, nil
-	}
-	if last := refs[len(refs)-1]; last >= r.symbolCount {
-		return dst, corrupt("symbol %d of %d is referred to", last, r.symbolCount)
-	}
-	var w *window
-	next := uint32(0) // ordinal of the symbol at the window's position
-	for i, ref := range refs {
-		if i > 0 && ref == refs[i-1] {
-			dst = append(dst, dst[len(dst)-1])
-			continue
-		}
-		if i > 0 && ref < refs[i-1] {
-			return dst, errors.New("symbol references are not sorted")
-		}
-		if w == nil || ref/sparse != next/sparse && ref != next {
-			w, next = r.symbolWindow(w, refs[i:]), ref/sparse*sparse
-		}
-		for ; next < ref; next++ {
-			if err := w.skipString(); err != nil {
-				return dst, err
-			}
-		}
-		symbol, err := w.string()
-		if err != nil {
-			return dst, err
-		}
-		next++
-		dst = append(dst, string(symbol))
-	}
-	return dst, nil
-}
-
-// symbolWindow moves w, or a new window, to the group of 32 of the first of
-// refs.
-func (r *Reader) symbolWindow(w *window, refs []uint32) *window {
-	first, last := refs[0]/sparse, refs[len(refs)-1]/sparse
-	start, end := r.symbols[first], r.symbolsEnd
-	if int(last)+1 < len(r.symbols) {
-		end = r.symbols[last+1]
-	}
-	if w == nil {
-		return newWindow(r.file, start, end, end-start)
-	}
-	w.seek(start)
-	return w
 }
