@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -75,9 +76,13 @@ func (b *Bucket) apply(view *block.View) bool {
 		}
 	}
 	var broken []*BlockError
+	var lost []ulid.ULID
 	for _, p := range view.Partial {
 		// Without a meta.json there is no block yet, or none any more.
 		if errors.Is(p.Err, block.ErrMetaNotFound) {
+			if old[p.ID] != nil {
+				lost = append(lost, p.ID)
+			}
 			continue
 		}
 		// A block whose meta.json just could not be read this time is not
@@ -89,6 +94,10 @@ func (b *Bucket) apply(view *block.View) bool {
 		}
 		broken = append(broken, unreadable(p))
 	}
+	news := broken
+	if b.set != nil {
+		news = notIn(b.set.unreadable, broken)
+	}
 	b.set = newBlockSet(next)
 	b.set.unreadable = broken
 	b.mu.Unlock()
@@ -99,13 +108,30 @@ func (b *Bucket) apply(view *block.View) bool {
 	b.metrics.blocks.WithLabelValues(stateServed).Set(float64(len(next)))
 	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
 	b.metrics.blocks.WithLabelValues(stateDownsampled).Set(float64(skipped))
-	b.report(opened, len(old), len(next), broken)
+	b.report(opened, len(old), len(next), news, lost)
 	return true
 }
 
-func (b *Bucket) report(opened, dropped, served int, broken []*BlockError) {
+// notIn returns those of broken that were not reported before in the same
+// words: a block that stays broken is news once.
+func notIn(before, broken []*BlockError) (news []*BlockError) {
+	for _, err := range broken {
+		if !slices.ContainsFunc(before, func(e *BlockError) bool { return e.Block == err.Block && e.Error() == err.Error() }) {
+			news = append(news, err)
+		}
+	}
+	return news
+}
+
+// report logs what a pass has changed. broken are blocks that cannot be read
+// since then, lost are those that were served and have no meta.json any more.
+func (b *Bucket) report(opened, dropped, served int, broken []*BlockError, lost []ulid.ULID) {
 	for _, err := range broken {
 		b.opts.Logger.Warn("a block cannot be served", "err", err)
+	}
+	for _, id := range lost {
+		b.opts.Logger.Info("a block is no longer served: its meta.json is gone while other objects of it are there, "+
+			"as while it is being deleted; if nobody is doing that, restore it", "bucket", b.name(), "block", id, "object", block.MetaObject(id))
 	}
 	if dropped > 0 && served == 0 {
 		b.opts.Logger.Warn("all blocks have left the bucket", "bucket", b.name(), "dropped", dropped)
