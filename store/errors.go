@@ -116,10 +116,26 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
 	b.src.metrics.failures.Inc()
-	return &BlockError{
+	fault := &BlockError{
 		Block: b.id, External: b.external, Object: object, Err: err,
 		MinTime: time.UnixMilli(b.minTime), MaxTime: time.UnixMilli(b.maxTime),
 	}
+	b.warn(fault)
+	return fault
+}
+
+// warnEvery is how often the log hears at most of a block that cannot be read,
+// however many queries meet it.
+const warnEvery = time.Minute
+
+// warn logs a fault, unless there was a line about the block just now.
+func (b *openBlock) warn(fault *BlockError) {
+	now := time.Now().UnixNano()
+	last := b.warned.Load()
+	if last != 0 && now-last < int64(warnEvery) || !b.warned.CompareAndSwap(last, now) {
+		return
+	}
+	b.src.log.Warn("a block could not be read", "err", fault)
 }
 
 // headerDamage says that a read failed because the header it used no longer is

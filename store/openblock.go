@@ -39,6 +39,8 @@ type openBlock struct {
 
 	refs atomic.Int64
 	gone atomic.Bool // left the bucket
+
+	warned atomic.Int64 // when the log last heard of a fault, Unix nanoseconds, 0 for never
 }
 
 // newOpenBlock returns a block with one reference. It reads nothing.

@@ -40,7 +40,8 @@ type Options struct {
 	// among several parts. nil means one of the Bucket's own, which caches
 	// what it knows below dir.
 	Fetcher Fetcher
-	// Logger gets a line for what an operator should know. nil is silent.
+	// Logger gets a line for what an operator should know; of faults of one
+	// block no more than one a minute. nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics varve_store_*, and those of the Fetcher with
 	// the label component="store"; Close takes them off again. nil is fine. For two Buckets with one
