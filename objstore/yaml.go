@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -21,7 +22,8 @@ const maxConfigNodes = 10_000
 //	prefix: team-a
 //
 // type is matched without regard to case. config is the provider's. prefix, if
-// it holds more than slashes, goes before all object names. A key that is not
+// it holds more than slashes, goes before all object names; none of its elements
+// may be empty, "." or "..", which buckets do not agree about. A key that is not
 // known, at any level, and a type without a provider are errors that name them.
 // The format is the one of Thanos; cfg may be a Thanos configuration as it is.
 //
@@ -67,7 +69,9 @@ func parseConfig(cfg []byte) (bucketConfig, error) {
 		case "type":
 			err = scalar(key, value, &out.typ)
 		case "prefix":
-			err = scalar(key, value, &out.prefix)
+			if err = scalar(key, value, &out.prefix); err == nil {
+				err = checkPrefix(key.Line, out.prefix)
+			}
 		case "config":
 			out.config, err = marshalConfig(value)
 		default:
@@ -81,6 +85,23 @@ func parseConfig(cfg []byte) (bucketConfig, error) {
 		errs = append(errs, errors.New("type is empty"))
 	}
 	return out, errors.Join(errs...)
+}
+
+// checkPrefix refuses what would leave the bucket, or name no place in it.
+func checkPrefix(line int, prefix string) error {
+	inner := strings.Trim(prefix, DirDelim)
+	if inner == "" {
+		return nil
+	}
+	for element := range strings.SplitSeq(inner, DirDelim) {
+		switch element {
+		case "":
+			return fmt.Errorf("line %d: prefix %q has an empty element: write one slash where there are two", line, prefix)
+		case ".", "..":
+			return fmt.Errorf("line %d: prefix %q has the element %q: write out the path from the root of the bucket", line, prefix, element)
+		}
+	}
+	return nil
 }
 
 // parseDocument returns the one mapping that cfg is.

@@ -11,6 +11,9 @@
 // All keys are those of Thanos. Opening does not reach out to the network; a
 // wrong key or bucket shows at the first operation.
 //
+// What the bucket may be called is checked when it is opened. A request that the
+// client or the server calls invalid is an objstore.ErrInvalid and is not retried.
+//
 // Deleting a missing object is no error on S3. A missing bucket is an error of
 // Get and of lists, while Exists and Attributes, whose requests get no body in
 // answer, take it for a missing object.

@@ -2,8 +2,11 @@ package s3
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"github.com/thanos-io/objstore/providers/s3"
 
 	"github.com/varve-tsdb/varve/objstore"
@@ -46,10 +49,22 @@ func NewBucket(c Config, opts objstore.ProviderOptions) (objstore.Bucket, error)
 	if c.Bucket == "" {
 		return nil, errors.New("no bucket is given")
 	}
+	if err := s3utils.CheckValidBucketName(c.Bucket); err != nil {
+		return nil, fmt.Errorf("bucket %q: %w", c.Bucket, err)
+	}
 	c.PutUserMetadata = maps.Clone(c.PutUserMetadata) // the client takes the storage class out of it
 	b, err := s3.NewBucketWithConfig(provider.Logger(opts.Logger), c, provider.Component(opts), opts.WrapTransport)
 	if err != nil {
 		return nil, err
 	}
-	return provider.Wrap(b), nil
+	return provider.WrapClient(b, isInvalid), nil
+}
+
+// isInvalid tells that the request itself is wrong, whether the client has found
+// that or the server. Other answers of status 400 are about what became of the
+// request on its way.
+func isInvalid(err error) bool {
+	response, ok := err.(minio.ErrorResponse)
+	return ok && (response.Code == minio.InvalidArgument || response.Code == minio.InvalidBucketName ||
+		response.Code == minio.XMinioInvalidObjectName)
 }

@@ -209,7 +209,7 @@ func TestConfigsDoNotShare(t *testing.T) {
 	if c.PutUserMetadata["X-Amz-Storage-Class"] == "" {
 		t.Error("opening a bucket changed the configuration it was given")
 	}
-	cfg := "type: S3\nconfig: {bucket: b, endpoint: localhost, put_user_metadata: {team: a}}\n"
+	cfg := "type: S3\nconfig: {bucket: metrics, endpoint: localhost, put_user_metadata: {team: a}}\n"
 	if _, err := objstore.FromYAML([]byte(cfg), s3.Provider()); err != nil {
 		t.Fatal(err)
 	}

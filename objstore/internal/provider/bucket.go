@@ -26,8 +26,17 @@ const spool = 16 << 20
 //     unknown size has its size found out if it is small,
 //   - an empty object has a body,
 //   - a list that ends early leaves no goroutine behind.
-func Wrap(b objstore.Bucket) objstore.Bucket {
-	return &bucket{around.Bucket{Bucket: patched{b}, Start: start}}
+func Wrap(b objstore.Bucket) objstore.Bucket { return WrapClient(b, nil) }
+
+// WrapClient is Wrap for a client of which invalid tells the errors that say the
+// request itself is wrong: they become objstore.ErrInvalid, which nobody retries.
+func WrapClient(b objstore.Bucket, invalid func(error) bool) objstore.Bucket {
+	return &bucket{around.Bucket{Bucket: patched{b}, Start: func(ctx context.Context, call around.Call) (around.Pass, error) {
+		if err := check(ctx, call); err != nil {
+			return nil, err
+		}
+		return &pass{ctx: ctx, call: call, invalid: invalid}, nil
+	}}}
 }
 
 type bucket struct{ around.Bucket }
@@ -94,17 +103,11 @@ func check(ctx context.Context, call around.Call) error {
 	return nil
 }
 
-func start(ctx context.Context, call around.Call) (around.Pass, error) {
-	if err := check(ctx, call); err != nil {
-		return nil, err
-	}
-	return &pass{ctx: ctx, call: call}, nil
-}
-
 type pass struct {
-	ctx    context.Context
-	call   around.Call
-	theirs error // of a callback
+	ctx     context.Context
+	call    around.Call
+	invalid func(error) bool // may be nil
+	theirs  error            // of a callback
 }
 
 func (p *pass) unlessDone(_ int, err error) error {
@@ -145,6 +148,9 @@ func (p *pass) name(err error) error {
 	}
 	if done := p.ctx.Err(); done != nil && !around.Any(err, func(err error) bool { return err == done }) {
 		err = fmt.Errorf("%w: %w", done, err)
+	}
+	if p.invalid != nil && around.Any(err, p.invalid) {
+		err = fmt.Errorf("%w: %w", objstore.ErrInvalid, err)
 	}
 	return &objstore.Error{Op: p.call.Op, Name: p.call.Name, Err: err}
 }

@@ -84,7 +84,7 @@ func TestKeys(t *testing.T) {
 `
 	for typ, config := range map[string]string{
 		"filesystem": "directory: " + t.TempDir(),
-		"s3": `bucket: b
+		"s3": `bucket: metrics
   endpoint: localhost:1
   region: eu
   disable_dualstack: true
