@@ -3,6 +3,9 @@ package receive
 import (
 	"errors"
 	"fmt"
+	"math"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // What can be wrong with a tenant, to be tested with errors.Is. Errors of these
@@ -31,9 +34,15 @@ func (e retryableError) Error() string { return string(e) }
 // Retryable tells that the same request may succeed later.
 func (retryableError) Retryable() bool { return true }
 
+// Unavailable is the same to the query API.
+func (retryableError) Unavailable() bool { return true }
+
 // TenantError is an error of one tenant.
 type TenantError struct {
 	Tenant string
+	// External labels of the tenant's series, empty if they are not known. A
+	// read that fails with the error lacks what carries them, and nothing else.
+	External labels.Labels
 	// Kind is ErrInvalidTenant, ErrTenantFailed or ErrNoSpace.
 	Kind error
 	// Detail says more where there is no Err.
@@ -64,3 +73,16 @@ func (e *TenantError) Unwrap() []error {
 
 // Retryable tells whether the same request may succeed later.
 func (e *TenantError) Retryable() bool { return e.Kind != ErrInvalidTenant }
+
+// Unavailable is Retryable under the name by which the query API knows that
+// trying again later helps.
+func (e *TenantError) Unavailable() bool { return e.Retryable() }
+
+// Missing yields what a read that fails with the error lacks: all of the
+// tenant's time, inclusive, in milliseconds. It yields nothing if the tenant's
+// external labels are not known.
+func (e *TenantError) Missing(yield func(external labels.Labels, mint, maxt int64) bool) {
+	if !e.External.IsEmpty() {
+		yield(e.External, math.MinInt64, math.MaxInt64)
+	}
+}

@@ -70,15 +70,15 @@ type head struct {
 // sense of, it drops what follows.
 func (h *head) open() error {
 	if err := h.makeSpace(); err != nil {
-		return &TenantError{Tenant: h.tenant, Kind: ErrNoSpace, Err: err}
+		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrNoSpace, Err: err}
 	}
 	// A TSDB that fails to open leaves a goroutine and a file open behind, so
 	// it is not asked as long as a block would make it fail.
 	if err := h.setBrokenAside(nil); err != nil {
-		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: err}
+		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: err}
 	}
 	if err := h.settleLabels(); err != nil {
-		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: err}
+		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: err}
 	}
 	err := h.openDB()
 	if err == nil && h.collected.counter(repairsCounter) > 0 {
@@ -95,7 +95,7 @@ func (h *head) open() error {
 	}
 	if err != nil {
 		h.unregister()
-		return &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
+		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
 	}
 	if err := h.releaseBroken(); err != nil {
 		h.log.Warn("Damaged segments of logs stay where they are for now.", "err", err)

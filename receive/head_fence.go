@@ -34,7 +34,7 @@ func (h *head) readFailure() error {
 // fail marks the head as failed and returns the error for whoever met it.
 func (h *head) fail(doing string, cause error, unreadable bool) error {
 	f := &headFailure{
-		err:        &TenantError{Tenant: h.tenant, Kind: ErrTenantFailed, Err: fmt.Errorf("%s: %w", doing, cause)},
+		err:        &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: fmt.Errorf("%s: %w", doing, cause)},
 		unreadable: unreadable,
 	}
 	for {

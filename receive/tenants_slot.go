@@ -200,7 +200,7 @@ const replaceWait = 10 * time.Second
 // head that can at least be read is left in place.
 func (s *slot) replace(ctx context.Context, h *head) error {
 	if err := s.tenants.space.look(h.replaySize()); err != nil {
-		return &TenantError{Tenant: s.name, Kind: ErrNoSpace, Err: err}
+		return &TenantError{Tenant: s.name, External: s.external, Kind: ErrNoSpace, Err: err}
 	}
 	waiting, cancel := context.WithTimeout(ctx, replaceWait)
 	defer cancel()

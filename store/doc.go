@@ -58,8 +58,6 @@
 // not fail them, since no Sync will: it is a warning of every answer. A block
 // that was known before is served as it was.
 //
-// A broken local header is built anew. Headers are read with pread, never
-//
 // A broken local header is built anew. One that is damaged while it is in use is
 // found when a read by way of it fails: before the object is blamed the header
 // is held against its checksums, and if they fail it is dropped, logged, counted
