@@ -137,8 +137,11 @@ func (t *tally) text(tenant string) string {
 	}
 	var b strings.Builder
 	advice := "sending the others again will not help"
-	if t.retryable() {
+	switch {
+	case t.retryable():
 		advice = "send the request again"
+	case accepted == all:
+		advice = "sending the rest of the request again will not help"
 	}
 	fmt.Fprintf(&b, "tenant %q: %d of %d samples are stored; %s\n", tenant, accepted, all, advice)
 	if t.failure != nil {
