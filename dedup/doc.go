@@ -19,7 +19,8 @@
 // Matchers see the replica labels. One on a replica label chooses replicas,
 // which is the way to look at one of them; a label that a read should see must
 // be left out of its replica labels. LabelNames and LabelValues do not show
-// replica labels.
+// replica labels either; a read with ReadOptions.NoDedup sees all, which is how
+// the query API lists names and values.
 //
 // The chunks of a group are sorted into lanes. A lane is a sequence of chunks
 // that do not overlap, mostly one replica. A chunk that is byte for byte the

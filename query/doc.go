@@ -69,6 +69,14 @@
 // context.DeadlineExceeded is 503, timeout; context.Canceled is 499, canceled;
 // the rest is 422, execution, as in Prometheus. A panic is 500, internal.
 //
+// # Replica labels
+//
+// Answers with series have replicas merged and their labels removed, as the read
+// options and the parameters dedup and replicaLabels[] say. The names and values
+// of labels are those that are stored, replica labels included, whatever the
+// parameters: a selector may use them, and a dashboard fills its variables with
+// them. Thanos does the same.
+//
 // # Caveats
 //
 // Series are pulled from a source by whoever reads the merged set: the sources

@@ -85,7 +85,7 @@ func (h *Handler) labelNames(r *http.Request) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return req.strings(anyResolution(r.Context()), req.querier.LabelNames)
+	return req.strings(asStored(r.Context()), req.querier.LabelNames)
 }
 
 // labelValues answers for the label whose name is escaped as in a path.
@@ -104,7 +104,7 @@ func (h *Handler) labelValues(r *http.Request, escaped string) (*result, error) 
 	if err != nil {
 		return nil, err
 	}
-	return req.strings(anyResolution(r.Context()),
+	return req.strings(asStored(r.Context()),
 		func(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 			return req.querier.LabelValues(ctx, name, hints, matchers...)
 		})

@@ -103,6 +103,15 @@ func anyResolution(ctx context.Context) context.Context {
 	return readopts.With(ctx, opts)
 }
 
+// asStored is for the names and values of labels: those of replicas are among
+// them, since a selector may use them. It leaves the choice of replica labels to
+// questions that merge series.
+func asStored(ctx context.Context) context.Context {
+	opts := readopts.From(anyResolution(ctx))
+	opts.NoDedup = true
+	return readopts.With(ctx, opts)
+}
+
 // withTimeout applies the parameter timeout.
 func withTimeout(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc, error) {
 	s := r.Form.Get("timeout")
