@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -25,6 +26,10 @@ var (
 // parseRequest reads the form and the options of the read, which go in the
 // context.
 func (h *Handler) parseRequest(w http.ResponseWriter, r *http.Request) (context.Context, error) {
+	if coding := r.Header.Get("Content-Encoding"); r.Method == http.MethodPost && coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity")
+		return nil, &apiError{errorMedia, fmt.Errorf("the form is encoded as %q: send it as it is, without Content-Encoding", coding)}
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, 10<<20)
 	if err := r.ParseForm(); err != nil {
 		return nil, &apiError{errorBadData, fmt.Errorf("error parsing form values: %w", err)}
@@ -34,20 +39,15 @@ func (h *Handler) parseRequest(w http.ResponseWriter, r *http.Request) (context.
 	}
 	opts := readopts.From(r.Context())
 	opts.Partial = opts.Partial || h.opts.PartialResponse
-	if s := r.Form.Get("partial_response"); s != "" {
-		partial, err := strconv.ParseBool(s)
-		if err != nil {
-			return nil, badParam("partial_response", err)
-		}
-		opts.Partial = partial
+	var err error
+	if opts.Partial, err = boolParam(r, "partial_response", opts.Partial); err != nil {
+		return nil, err
 	}
-	if s := r.Form.Get("dedup"); s != "" {
-		dedup, err := strconv.ParseBool(s)
-		if err != nil {
-			return nil, badParam("dedup", err)
-		}
-		opts.NoDedup = !dedup
+	dedup, err := boolParam(r, "dedup", !opts.NoDedup)
+	if err != nil {
+		return nil, err
 	}
+	opts.NoDedup = !dedup
 	if replicas := r.Form["replicaLabels[]"]; len(replicas) > 0 {
 		opts.ReplicaLabels = replicas
 	}
@@ -55,6 +55,19 @@ func (h *Handler) parseRequest(w http.ResponseWriter, r *http.Request) (context.
 		return nil, err
 	}
 	return readopts.With(r.Context(), opts), nil
+}
+
+// boolParam returns a truth value, or otherwise if there is none.
+func boolParam(r *http.Request, name string, otherwise bool) (bool, error) {
+	s := r.Form.Get(name)
+	if s == "" {
+		return otherwise, nil
+	}
+	value, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, badParam(name, fmt.Errorf("%q is neither true nor false", s))
+	}
+	return value, nil
 }
 
 // unsupported refuses parameters of Thanos that would change the answer but are
@@ -164,11 +177,11 @@ func (h *Handler) limitParam(r *http.Request) (int, error) {
 	limit := 0
 	if s := r.Form.Get("limit"); s != "" {
 		var err error
-		if limit, err = strconv.Atoi(s); err == nil && limit < 0 {
-			err = errors.New("limit must be non-negative")
+		if limit, err = strconv.Atoi(s); err != nil {
+			return 0, badParam("limit", fmt.Errorf("%q is not a whole number, or too large a one", s))
 		}
-		if err != nil {
-			return 0, badParam("limit", err)
+		if limit < 0 {
+			return 0, badParam("limit", errors.New("limit must be non-negative"))
 		}
 	}
 	if most := h.opts.MaxSeries; most > 0 && (limit == 0 || limit > most) {

@@ -29,6 +29,7 @@ var (
 	errorNotFound    = errorType{"not_found", http.StatusNotFound}
 	errorUnavailable = errorType{"unavailable", http.StatusServiceUnavailable}
 	errorMethod      = errorType{"bad_data", http.StatusMethodNotAllowed}
+	errorMedia       = errorType{"bad_data", http.StatusUnsupportedMediaType}
 )
 
 // apiError is an error whose type is known.
