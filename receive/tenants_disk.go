@@ -54,7 +54,7 @@ func (f *freeSpace) verdict(free, more int64) error {
 	case free >= reserve && free-reserve >= more:
 		return nil
 	case more > 0:
-		return fmt.Errorf("%d bytes are free on the disk of %s, %d (MinFreeDisk) and %d to replay the write-ahead log are needed", free, f.dir, reserve, more)
+		return fmt.Errorf("%d bytes are free on the disk of %s, %d (MinFreeDisk) and %d to replay the write-ahead log are needed: make room on it, then the tenant is opened", free, f.dir, reserve, more)
 	}
-	return fmt.Errorf("%d bytes are free on the disk of %s, %d (MinFreeDisk) are needed", free, f.dir, reserve)
+	return fmt.Errorf("%d bytes are free on the disk of %s, %d (MinFreeDisk) are needed: make room on it, or lower Retention if shipped blocks fill it", free, f.dir, reserve)
 }

@@ -134,8 +134,11 @@ func (o TenantsOptions) Validate() error {
 	if o.TenantLabel == model.MetricNameLabel || !utf8.ValidString(o.TenantLabel) {
 		wrong("TenantLabel", "%q cannot be an external label's name", o.TenantLabel)
 	}
-	if o.BlockDuration < time.Second || o.BlockDuration%time.Millisecond != 0 {
-		wrong("BlockDuration", "%v is not a whole number of milliseconds of at least one second", o.BlockDuration)
+	switch {
+	case o.BlockDuration < time.Second:
+		wrong("BlockDuration", "%v is shorter than one second", o.BlockDuration)
+	case o.BlockDuration%time.Millisecond != 0:
+		wrong("BlockDuration", "%v is not a whole number of milliseconds", o.BlockDuration)
 	}
 	if o.OutOfOrderWindow < 0 || o.OutOfOrderWindow%time.Millisecond != 0 {
 		wrong("OutOfOrderWindow", "%v is not a whole number of milliseconds", o.OutOfOrderWindow)

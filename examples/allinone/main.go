@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -40,22 +39,22 @@ func run(ctx context.Context, args []string) (err error) {
 		flags         = flag.NewFlagSet("allinone", flag.ContinueOnError)
 		httpAddress   = flags.String("http-address", "127.0.0.1:10902", "`address` to serve HTTP on")
 		bucketConfig  = flags.String("objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML")
-		tenantHeader  = flags.String("receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant")
-		defaultTenant = flags.String("receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none")
+		tenantHeader  = cli.Checked(flags, "receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant", cli.HeaderName)
+		defaultTenant = cli.Checked(flags, "receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none", receive.ValidateTenant)
 		logLevel      = flags.String("log.level", "info", "log from this `level` on: debug, info, warn or error")
 		dataDir       = cli.Folder("./data")
 		external      cli.Labels
 		replicaLabels cli.Strings
 		retention     = cli.Duration(15 * 24 * time.Hour)
-		blockDuration = cli.Duration(2 * time.Hour)
+		blockDuration = cli.BlockDuration(2 * time.Hour)
 		outOfOrder    = cli.Duration(5 * time.Minute)
 	)
 	flags.Var(&dataDir, "data-dir", "`folder` for heads, caches and, without --objstore.config-file, the bucket")
 	flags.Var(&external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
 	flags.Var(&replicaLabels, "query.replica-label", "`label` that tells replicas apart and is removed from answers (repeatable)")
-	flags.Var(&retention, "tsdb.retention", "how long shipped blocks stay on the local disk")
-	flags.Var(&blockDuration, "tsdb.min-block-duration", "time range of the blocks that are cut and shipped")
-	flags.Var(&outOfOrder, "tsdb.out-of-order.time-window", "how old an out-of-order sample may be; covers senders that lag behind while this process restarts")
+	flags.Var(&retention, "tsdb.retention", "`duration` that shipped blocks stay on the local disk; 0 means for ever")
+	flags.Var(&blockDuration, "tsdb.min-block-duration", "`duration` of the blocks that are cut and shipped, at least 1s")
+	flags.Var(&outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -67,6 +66,11 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	reg := cli.Registry()
+	listener, err := cli.Listen(*httpAddress) // before anything is created on disk
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
 
 	bkt, err := cli.Bucket(*bucketConfig, dataDir.Join("bucket"), log, reg)
 	if err != nil {
@@ -125,13 +129,9 @@ func run(ctx context.Context, args []string) (err error) {
 	mux.HandleFunc("/-/ready", cli.Text("OK\n"))
 	mux.Handle("/", api)
 	mux.HandleFunc("GET /{$}", cli.Text(welcome))
-	listener, err := net.Listen("tcp", *httpAddress)
-	if err != nil {
-		return err
-	}
 	// Writes must not wait for a bucket that is away; queries are told so.
 	cli.Try(ctx, 10*time.Second, "look into the bucket", hist.Sync, log)
-	announce(listener.Addr().String(), string(dataDir))
+	announce(cli.Reachable(listener.Addr()), string(dataDir))
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
@@ -143,7 +143,7 @@ func run(ctx context.Context, args []string) (err error) {
 	last, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err = errors.Join(err, heads.Flush(last), ship.Ship(last)); err != nil {
-		return fmt.Errorf("%w\n%d blocks are kept in %s and shipped after the next start", err, ship.Pending().Blocks, dataDir)
+		return fmt.Errorf("%w\n%s kept in %s and shipped after the next start", err, cli.Blocks(ship.Pending().Blocks), dataDir)
 	}
 	return nil
 }

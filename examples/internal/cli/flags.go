@@ -15,6 +15,9 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
+// tenantLabel is what the library calls the label that it adds to every series.
+const tenantLabel = "tenant_id"
+
 // Labels is a repeatable flag of the form name="value". The quotes may be left
 // out.
 type Labels struct{ labels.Labels }
@@ -37,6 +40,9 @@ func (l *Labels) Set(text string) error {
 	}
 	if value == "" {
 		return fmt.Errorf("the label %s has no value", name)
+	}
+	if name == tenantLabel {
+		return fmt.Errorf("the label %s carries the tenant's name, which each request says itself: choose another name", name)
 	}
 	if l.Has(name) {
 		return fmt.Errorf("the label %s is given twice", name)
@@ -63,13 +69,16 @@ func (f *Folder) Set(text string) error {
 // Join returns a path below the folder.
 func (f *Folder) Join(name string) string { return filepath.Join(string(*f), name) }
 
-// Strings is a repeatable flag.
+// Strings is a repeatable flag of texts that are not empty.
 type Strings []string
 
 func (s *Strings) String() string { return strings.Join(*s, ",") }
 
 // Set adds one value.
 func (s *Strings) Set(text string) error {
+	if text == "" {
+		return errors.New("it is empty: leave the flag out instead")
+	}
 	*s = append(*s, text)
 	return nil
 }
@@ -86,6 +95,24 @@ func (d *Duration) Set(text string) error {
 		return err
 	}
 	*d = Duration(parsed)
+	return nil
+}
+
+// BlockDuration is a Duration of at least a second.
+type BlockDuration time.Duration
+
+func (d *BlockDuration) String() string { return model.Duration(*d).String() }
+
+// Set parses a duration and refuses one that is too short for a block.
+func (d *BlockDuration) Set(text string) error {
+	var parsed Duration
+	if err := parsed.Set(text); err != nil {
+		return err
+	}
+	if time.Duration(parsed) < time.Second {
+		return errors.New("it is shorter than 1s, the least that a block may span")
+	}
+	*d = BlockDuration(parsed)
 	return nil
 }
 

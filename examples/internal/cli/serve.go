@@ -46,6 +46,33 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	return err
 }
 
+// Listen listens on what --http-address says.
+func Listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--http-address %s: %w; choose another, as host:port", address, err)
+	}
+	return l, nil
+}
+
+// Reachable is an address by which a client on this machine finds who listens
+// on address: of all addresses, which none can be called, the loopback.
+func Reachable(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return address.String()
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+// Blocks words a number of blocks as a subject with its verb.
+func Blocks(n int) string {
+	if n == 1 {
+		return "1 block is"
+	}
+	return fmt.Sprintf("%d blocks are", n)
+}
+
 // Text answers with a text.
 func Text(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }

@@ -132,3 +132,25 @@ func TestServeWithNothingToDo(t *testing.T) {
 		}
 	})
 }
+
+func TestReachable(t *testing.T) {
+	for listening, want := range map[string]string{
+		"0.0.0.0:80": "127.0.0.1:80", "[::]:80": "127.0.0.1:80", "192.0.2.1:80": "192.0.2.1:80", "[2001:db8::1]:80": "[2001:db8::1]:80",
+	} {
+		address, err := net.ResolveTCPAddr("tcp", listening)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Reachable(address); got != want {
+			t.Errorf("who listens on %s is announced at %s, want %s", listening, got, want)
+		}
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	for n, want := range map[int]string{0: "0 blocks are", 1: "1 block is", 2: "2 blocks are"} {
+		if got := Blocks(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
