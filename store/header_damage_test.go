@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/varve-tsdb/varve/internal/blocktest"
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
@@ -42,9 +44,17 @@ func TestDamagedOpenHeaderIsBuiltAnew(t *testing.T) {
 			damage(t, path, 0, bytes.Repeat([]byte{0xff}, int(size)))
 			return nil
 		},
-		"zeroed":     func(path string, size int64) error { damage(t, path, 0, make([]byte, size)); return nil },
-		"cut":        func(path string, _ int64) error { return os.Truncate(path, 10) },
-		"symbols":    func(path string, _ int64) error { damage(t, path, 22, make([]byte, 20)); return nil },
+		"zeroed":  func(path string, size int64) error { damage(t, path, 0, make([]byte, size)); return nil },
+		"cut":     func(path string, _ int64) error { return os.Truncate(path, 10) },
+		"symbols": func(path string, _ int64) error { damage(t, path, 22, make([]byte, 20)); return nil },
+		// The last symbols are values: "one" and "two".
+		"values": func(path string, _ int64) error {
+			header, err := os.ReadFile(path)
+			if err == nil {
+				damage(t, path, int64(bytes.Index(header, []byte("\x03one\x03two"))), make([]byte, 8))
+			}
+			return err
+		},
 		"its tables": func(path string, size int64) error { damage(t, path, size-110, make([]byte, 30)); return nil },
 	} {
 		for what, ask := range map[string]func(*Bucket) string{
@@ -120,6 +130,63 @@ func TestDamagedHeaderWhileTheBucketIsAway(t *testing.T) {
 	bkt.Set()
 	if got := mustRead(t, b, 0, 299, like("__name__", "one|two")); got != want {
 		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// A header that is damaged as often as it is built comes to an error about the
+// local file.
+func TestHeaderThatIsDamagedAgainAndAgain(t *testing.T) {
+	bkt, middle := threeBlocks(t)
+	dir := t.TempDir()
+	r := &blockReader{block: pinned(t, openOver(t, bkt, dir, Options{}), middle)}
+	defer r.block.release()
+	reads := 0
+	err := r.repeated(t.Context(), func() error {
+		reads++
+		return &headerDamage{nil, errors.New("the symbol table fails its checksum")}
+	})
+	var fault *BlockError
+	if !errors.As(err, &fault) || !errors.Is(err, ErrHeader) || !fault.Retryable() || reads != 2 {
+		t.Fatalf("after %d reads: %v", reads, err)
+	}
+	path := filepath.Join(dir, middle.String(), headerFilename)
+	if fault.Object != path || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "deletion") {
+		t.Errorf("the error %v does not name the file", err)
+	}
+}
+
+// A read that is repeated when its first series are out already goes on behind
+// them.
+func TestRepeatedReadSendsNothingTwice(t *testing.T) {
+	bkt := objstoretest.NewMemory()
+	id := blocktest.Put(t, bkt, mixedBlock())
+	r := &blockReader{block: pinned(t, openOver(t, bkt, t.TempDir(), Options{}), id), readBytes: 1 << 16}
+	defer r.block.release()
+	names := func(sent int) (all []string) {
+		out := make(chan []series)
+		done := make(chan error, 1)
+		go func() {
+			defer close(out)
+			done <- r.run(t.Context(), selection{maxt: 10_000}, leastReadAhead, nil, out, &sent)
+		}()
+		for batch := range out {
+			for _, s := range batch {
+				all = append(all, s.labels.String())
+			}
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	whole := names(0)
+	if len(whole) < 3 {
+		t.Fatalf("only %d series", len(whole))
+	}
+	for sent := range len(whole) + 1 {
+		if rest := names(sent); !slices.Equal(rest, whole[sent:]) {
+			t.Errorf("after %d series: %q, want %q", sent, rest, whole[sent:])
+		}
 	}
 }
 

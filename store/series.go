@@ -183,7 +183,11 @@ func (r *seriesReader) labels(symbols []uint32) (labels.Labels, error) {
 			return labels.EmptyLabels(), corrupt("a series has the label %q after %q", name, last)
 		}
 		last = name
-		r.builder.Add(name, r.symbols[symbols[i+1]])
+		value := r.symbols[symbols[i+1]]
+		if value == "" {
+			return labels.EmptyLabels(), corrupt("a series has the label %q without a value", name)
+		}
+		r.builder.Add(name, value)
 	}
 	ls := r.builder.Labels()
 	if labels.Compare(r.last, ls) >= 0 && !ls.IsEmpty() {
