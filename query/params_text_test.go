@@ -11,11 +11,11 @@ import (
 func TestAPIParameterTexts(t *testing.T) {
 	h := newTestHandler(t, apiModel(t), HandlerOptions{})
 	for target, want := range map[string]string{
-		"query?query=up&dedup=maybe":         `invalid parameter \"dedup\": \"maybe\" is neither true nor false`,
-		"labels?partial_response=perhaps":    `invalid parameter \"partial_response\": \"perhaps\" is neither true nor false`,
-		"labels?limit=few":                   `invalid parameter \"limit\": \"few\" is not a whole number`,
-		"labels?limit=99999999999999999999":  `invalid parameter \"limit\": \"99999999999999999999\" is not a whole number, or too large`,
-		"series?match[]=up&limit=-1":         "limit must be non-negative",
+		"query?query=up&dedup=maybe":        `invalid parameter \"dedup\": \"maybe\" is neither true nor false`,
+		"labels?partial_response=perhaps":   `invalid parameter \"partial_response\": \"perhaps\" is neither true nor false`,
+		"labels?limit=few":                  `invalid parameter \"limit\": \"few\" is not a whole number`,
+		"labels?limit=99999999999999999999": `invalid parameter \"limit\": \"99999999999999999999\" is not a whole number, or too large`,
+		"series?match[]=up&limit=-1":        "limit must be non-negative",
 	} {
 		w := ask(h, "GET", "/api/v1/"+target)
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "strconv") {
