@@ -122,7 +122,7 @@ func (a *appendRun) open(ctx context.Context) bool {
 	a.tx.app = app
 	if refs, ok := app.(RefAppender); ok {
 		a.tx.refs = refs
-		a.req.Seed(refs.SeriesRefs().seed ^ a.limits.rules)
+		a.req.Seed(a.limits.rules)
 	}
 	return true
 }

@@ -29,7 +29,7 @@ type recorder struct {
 
 	mu         sync.Mutex
 	registered []prometheus.Collector
-	watched    map[string]prometheus.Collector
+	watched    map[string]prometheus.Metric // the counters, which go on counting
 	errs       []error
 }
 
@@ -40,9 +40,11 @@ func (r *recorder) Register(c prometheus.Collector) error {
 	defer r.mu.Unlock()
 	if name := watchedName(c); name != "" {
 		if r.watched == nil {
-			r.watched = map[string]prometheus.Collector{}
+			r.watched = map[string]prometheus.Metric{}
 		}
-		r.watched[name] = c
+		one := make(chan prometheus.Metric, 1)
+		c.Collect(one)
+		r.watched[name] = <-one
 	}
 	if r.into == nil {
 		return nil
@@ -94,10 +96,8 @@ func (r *recorder) counter(name string) float64 {
 	if c == nil {
 		return 0
 	}
-	one := make(chan prometheus.Metric, 1)
-	c.Collect(one)
 	var m dto.Metric
-	if err := (<-one).Write(&m); err != nil {
+	if err := c.Write(&m); err != nil {
 		return 0
 	}
 	return m.GetCounter().GetValue()

@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"math/rand/v2"
 	"sync"
 
 	"github.com/prometheus/prometheus/storage"
@@ -29,11 +28,9 @@ type RefAppender interface {
 // SeriesRefs remembers the references of a storage by the labels of their series
 // as senders encode them. It is safe for concurrent use.
 //
-// Labels are told apart by 128 bits of a hash under a secret seed. It is keyed by
-// what was sent and by the rules in force, so that a change of rules makes
-// everything unknown.
+// Labels are told apart by 128 bits of a hash. It is of what was sent and of the
+// rules in force, so that a change of rules makes everything unknown.
 type SeriesRefs struct {
-	seed uint64
 	live func() int
 
 	mu sync.RWMutex // guards what follows
@@ -52,7 +49,7 @@ type SeriesRefs struct {
 // since labels may be sent in several orders and by several versions of the
 // protocol. It is called now and then, by several goroutines at once.
 func NewSeriesRefs(live func() int) *SeriesRefs {
-	return &SeriesRefs{seed: rand.Uint64(), live: live}
+	return &SeriesRefs{live: live}
 }
 
 // Forget drops everything. A storage calls it after it has dropped series, or

@@ -18,8 +18,9 @@ const fewestSlots = 64
 
 // start is where the probing for a key starts.
 func (t *slotTable) start(key uint64) int {
-	// References count up; the multiplier is that of Fibonacci hashing.
-	return int(key * 0x9e3779b97f4a7c15 >> 32 & uint64(len(t.slots)-1))
+	// References count up, and those of a request mostly lie together, as they
+	// should here. The higher bits keep apart those that are far from each other.
+	return int((key ^ key>>12 ^ key>>24) & uint64(len(t.slots)-1))
 }
 
 func (t *slotTable) get(key uint64) (int, bool) {

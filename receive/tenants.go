@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
@@ -38,6 +39,7 @@ type Tenants struct {
 	metrics *tenantsMetrics
 	space   *freeSpace
 	lock    fileutil.Releaser
+	heads   atomic.Int64 // that are open
 
 	mu     sync.RWMutex // guards what follows
 	slots  map[string]*slot

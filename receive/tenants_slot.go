@@ -102,13 +102,15 @@ func (s *slot) current(ctx context.Context) (*head, error) {
 func (s *slot) open() (*head, error) {
 	t := s.tenants
 	h := &head{
-		tenant: s.name, dir: s.dir, external: s.external, opts: t.opts, metrics: t.metrics, space: t.space,
+		tenant: s.name, dir: s.dir, external: s.external, stripes: stripesFor(int(t.heads.Load())), opts: t.opts, metrics: t.metrics, space: t.space,
 		log:    t.tsdbLog.With("tenant", s.name),
 		onFail: func(f *headFailure) { t.failed(f.err) },
 	}
 	if err := h.open(); err != nil {
 		return nil, s.notOpened(err)
 	}
+	t.heads.Add(1)
+	h.onClose = func() { t.heads.Add(-1) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.head, s.err, s.attempts = h, nil, 0
