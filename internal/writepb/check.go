@@ -1,6 +1,8 @@
 package writepb
 
 import (
+	"errors"
+
 	"github.com/prometheus/prometheus/model/histogram"
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -17,7 +19,7 @@ func (s *Series) Check(dst []Label) error {
 	for _, e := range s.Exemplars {
 		// The references of 2.0 are the one thing that no decoder of the message
 		// minds.
-		if _, _, err := s.Exemplar(e, dst[:0]); matchesMalformed(err) {
+		if _, _, err := s.Exemplar(e, dst[:0]); errors.Is(err, ErrMalformed) {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package writepb
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -18,8 +17,6 @@ const (
 	tagExemplarValue = 2<<3 | 1
 	tagExemplarTime  = 3<<3 | 0
 )
-
-func matchesMalformed(err error) bool { return err != nil && errors.Is(err, ErrMalformed) }
 
 // Encoded returns series i as it stands in the body, without tag and length. The
 // bytes belong to the body.
@@ -37,8 +34,8 @@ func AppendMessage(dst, series []byte) []byte {
 // tag and length. What 1.0 has no place for is left out: metadata and the start
 // timestamps of floats. Those of histograms stay in their bytes, in a field that
 // 1.0 does not know. Exemplars with bad references or more than MaxLabels labels
-// are left out, too. The error matches ErrMalformed. scratch is room for labels.
-func (s *Series) AppendV1(dst []byte, ls, scratch []Label) ([]byte, error) {
+// are left out, too. Check must have passed. scratch is room for labels.
+func (s *Series) AppendV1(dst []byte, ls, scratch []Label) []byte {
 	dst = appendLabels(dst, ls)
 	for _, p := range s.Samples {
 		dst = append(dst, tagSample, byte(1+8+1+protowire.SizeVarint(uint64(p.Timestamp))), tagSampleValue)
@@ -46,23 +43,16 @@ func (s *Series) AppendV1(dst []byte, ls, scratch []Label) ([]byte, error) {
 		dst = binary.AppendUvarint(append(dst, tagSampleTime), uint64(p.Timestamp))
 	}
 	for _, raw := range s.Exemplars {
-		e, ls, err := s.Exemplar(raw, scratch[:0])
-		if matchesMalformed(err) {
-			return dst, err
-		}
-		if err == nil {
+		if e, ls, err := s.Exemplar(raw, scratch[:0]); err == nil {
 			dst = appendExemplar(dst, e, ls)
 		}
 	}
 	for _, h := range s.Histograms {
-		if err := s.checkHistogram(h); err != nil {
-			return dst, err
-		}
 		dst = append(dst, tagHistogram)
 		dst = binary.AppendUvarint(dst, uint64(h.at.end-h.at.off))
 		dst = append(dst, s.req.slice(h.at)...)
 	}
-	return dst, nil
+	return dst
 }
 
 func appendExemplar(dst []byte, e DecodedExemplar, ls []Label) []byte {

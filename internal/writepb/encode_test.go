@@ -28,13 +28,11 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 		}
 		bad := err != nil
 		encoded := r.Encoded(i)
-		if v == V2 {
-			encoded, err = s.AppendV1(nil, ls, scratch)
-		} else {
-			err = s.Check(scratch)
-		}
-		if err != nil {
+		if err := s.Check(scratch); err != nil {
 			return nil, nil, err
+		}
+		if v == V2 {
+			encoded = s.AppendV1(nil, ls, scratch)
 		}
 		if !bad {
 			message, kept = AppendMessage(message, encoded), append(kept, i)
