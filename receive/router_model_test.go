@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,13 +251,13 @@ func runRoutePlan(t *testing.T, p *routePlan) error {
 	if p.two {
 		req.message = v2Of(p.message())
 	}
-	var rec *httptest.ResponseRecorder
-	go func() { rec = req.send(t, h) }()
+	var rec atomic.Pointer[httptest.ResponseRecorder]
+	go func() { rec.Store(req.send(t, h)) }()
 
 	m := newRouteModel(p, rings, self)
 	err = m.follow(peers, &rec)
 	if err == nil {
-		err = m.check(rec, p.single(self))
+		err = m.check(rec.Load(), p.single(self))
 	}
 	closeErr := router.Close()
 	synctest.Wait()
@@ -267,7 +268,7 @@ func runRoutePlan(t *testing.T, p *routePlan) error {
 }
 
 // follow answers the calls in the order of the plan.
-func (m *routeModel) follow(peers *fakePeers, rec **httptest.ResponseRecorder) error {
+func (m *routeModel) follow(peers *fakePeers, rec *atomic.Pointer[httptest.ResponseRecorder]) error {
 	synctest.Wait()
 	if err := m.checkCalls(peers.calls()); err != nil {
 		return err
@@ -275,15 +276,15 @@ func (m *routeModel) follow(peers *fakePeers, rec **httptest.ResponseRecorder) e
 	var hanging []*peerCall
 	for turn := 0; ; turn++ {
 		synctest.Wait()
-		if _, decided := m.verdicts(); decided != (*rec != nil) {
-			return fmt.Errorf("after %d answers: decided %v, answered %v", turn, decided, *rec != nil)
+		if _, decided := m.verdicts(); decided != (rec.Load() != nil) {
+			return fmt.Errorf("after %d answers: decided %v, answered %v", turn, decided, rec.Load() != nil)
 		}
 		calls := slices.DeleteFunc(peers.calls(), func(c *peerCall) bool { return slices.Contains(hanging, c) })
 		if len(calls) == 0 {
 			break
 		}
 		call, answer := calls[m.plan.order[turn]%len(calls)], m.plan.answers[turn]
-		decidedBefore := *rec != nil
+		decidedBefore := rec.Load() != nil
 		if planAnswers[answer].name == "hangs" {
 			hanging = append(hanging, call)
 			continue
@@ -293,14 +294,14 @@ func (m *routeModel) follow(peers *fakePeers, rec **httptest.ResponseRecorder) e
 			m.answer(call, answer)
 		}
 	}
-	if *rec == nil {
+	if rec.Load() == nil {
 		for _, call := range hanging {
 			m.answer(call, len(planAnswers)-1)
 		}
 		time.Sleep(5 * time.Second) // the timeout of calls
 		synctest.Wait()
 	}
-	if *rec == nil {
+	if rec.Load() == nil {
 		return errors.New("the request is not answered")
 	}
 	return nil
