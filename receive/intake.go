@@ -133,7 +133,9 @@ func (in *Intake) RefuseExemplars(n int) { in.tally.exemplars[exemplarInvalid] +
 // not compressed), at most once. Samples are put into order, looked up if the
 // storage seems to have them, and counted, just as those that come by remote
 // write. refused is called for each sample that the storage refuses for good,
-// with its labels and time in milliseconds; the labels must not be kept. An
+// with its labels and time in milliseconds; the labels must not be kept. With a
+// Router it is called for those that this receiver refuses as one of several, and
+// Outcome tells what became of a sample on all of them. An
 // error means that the message is malformed, and nothing of it is stored.
 func (in *Intake) Append(ctx context.Context, message []byte, refused func(ls labels.Labels, t int64)) error {
 	run := &in.scratch.run
@@ -141,7 +143,7 @@ func (in *Intake) Append(ctx context.Context, message []byte, refused func(ls la
 		return err
 	}
 	run.to, run.tenant, run.limits, run.refused = in.h.to, in.tenant, in.h.limits(len(message)), refused
-	if err := run.run(ctx); err != nil {
+	if err := in.h.appendOrRoute(ctx, run, 0); err != nil {
 		return err
 	}
 	in.tally.merge(&run.tally)

@@ -152,6 +152,17 @@ func Reasons() iter.Seq[Reason] {
 	}
 }
 
+// ParseReason returns the reason that String writes as text. It returns false if
+// there is none, as when a newer version has said it.
+func ParseReason(text string) (Reason, bool) {
+	for r := range numReasons {
+		if verdictTable[r].name == text {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
 // String returns the reason as it stands in metrics and answers.
 func (r Reason) String() string {
 	if r >= numReasons {

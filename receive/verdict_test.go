@@ -24,6 +24,9 @@ func TestVerdictTable(t *testing.T) {
 			t.Errorf("reasons %d and %d are both called %q", other, r, name)
 		}
 		names[name] = r
+		if got, ok := ParseReason(name); !ok || got != r {
+			t.Errorf("%q is parsed as %s, %v", name, got, ok)
+		}
 		for _, c := range name {
 			if c != '_' && c != '8' && (c < 'a' || c > 'z') {
 				t.Errorf("%q is not fit for a label value that people type", name)
@@ -46,6 +49,9 @@ func TestVerdictTable(t *testing.T) {
 		default:
 			t.Errorf("%s has class %s", r, r.Class())
 		}
+	}
+	if got, ok := ParseReason("bad_weather"); ok {
+		t.Errorf("a reason that there is not is parsed as %s", got)
 	}
 	if n != int(numReasons) || ReasonStored != 0 {
 		t.Errorf("%d reasons, want %d, of which 0 is stored", n, numReasons)
