@@ -9,9 +9,8 @@ import (
 // garbage collector.
 const maxScratchBytes = 4 << 20
 
-// handlerScratch is the memory of one request.
+// handlerScratch is the memory of one request that is being stored.
 type handlerScratch struct {
-	body    []byte // compressed
 	decoded []byte
 	run     appendRun
 }
@@ -23,11 +22,22 @@ func newHandlerScratch() *handlerScratch {
 	}}
 }
 
+// recycle keeps the memory of a request for others.
+func (h *Handler) recycle(in *admission) {
+	if s := in.scratch; s != nil && s.recycle() {
+		h.scratch.Put(s)
+	}
+	if b := in.buffer; b != nil && cap(b.b) <= maxBodyBuffer {
+		h.buffers.Put(b)
+	}
+	in.scratch, in.buffer = nil, nil
+}
+
 // recycle forgets the request. It returns false if s is too large to be kept.
 func (s *handlerScratch) recycle() bool {
 	s.run.forget()
 	const pointSize, labelSize, exemplarSize, learntSize = 24, 48, 48, 24
-	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
+	size := cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
 		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
 		learntSize*cap(s.run.learnt) + s.run.seenFootprint()
 	return size <= maxScratchBytes

@@ -1,8 +1,6 @@
 package receive
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -19,11 +17,13 @@ type handlerMetrics struct {
 	bodySize  prometheus.Histogram
 	decoded   prometheus.Histogram
 	inFlight  prometheus.Gauge
+	limits    *limitMetrics
 }
 
-func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
+func newHandlerMetrics(reg prometheus.Registerer, limits *limitMetrics) (*handlerMetrics, error) {
 	sizes := prometheus.ExponentialBuckets(1<<10, 4, 9) // 1 KiB to 64 MiB
 	m := &handlerMetrics{
+		limits: limits,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_requests_total",
 			Help: "Remote write requests by protocol version and status code of the answer.",
@@ -66,21 +66,7 @@ func (m *handlerMetrics) register(reg prometheus.Registerer) error {
 		return nil
 	}
 	all := []prometheus.Collector{m.requests, m.samples, m.exemplars, m.metadata, m.duration, m.bodySize, m.decoded, m.inFlight}
-	for i, c := range all {
-		err := reg.Register(c)
-		if err == nil {
-			continue
-		}
-		for _, done := range all[:i] {
-			reg.Unregister(done)
-		}
-		var twice prometheus.AlreadyRegisteredError
-		if errors.As(err, &twice) {
-			return fmt.Errorf("metrics of the receive handler: %w: for a second handler on one registry, wrap it with prometheus.WrapRegistererWith", err)
-		}
-		return fmt.Errorf("metrics of the receive handler: %w", err)
-	}
-	return nil
+	return registerAll(reg, "metrics of the receive handler", append(all, m.limits.collectors()...)...)
 }
 
 func (m *handlerMetrics) sizes(body, decoded int) {
@@ -112,5 +98,14 @@ func (m *handlerMetrics) verdicts(tenant string, t *tally, metadata, failed int)
 	}
 	if failed > 0 {
 		m.metadata.WithLabelValues(tenant, ReasonFailed.String()).Add(float64(failed))
+	}
+}
+
+// refused counts a request that a limit refused as a whole, and those of its
+// samples that are known.
+func (m *handlerMetrics) refused(tenant string, err *requestError) {
+	m.limits.refused.WithLabelValues(tenant, err.reason.String()).Inc()
+	if n := err.counts.total(); n > 0 {
+		m.samples.WithLabelValues(tenant, err.reason.String()).Add(float64(n))
 	}
 }
