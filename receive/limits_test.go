@@ -3,6 +3,7 @@ package receive
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -285,9 +286,16 @@ func TestActiveSeriesLimitHoldsForDroppedSeries(t *testing.T) {
 	}
 	wantAnswer(t, rwRequest{message: v1(old...)}.send(t, h), http.StatusNoContent)
 	wantAnswer(t, rwRequest{message: v1(v1Series(named("kept"), base+12*hour))}.send(t, h), http.StatusNoContent)
+	s, err := tenants.existing(DefaultTenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := s.head.refs
+	known := slices.Clone(refs.learnt)
 	if err := tenants.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	refs.learn(known) // As by a request that was under way.
 	wantAnswer(t, rwRequest{message: v1(v1Series(named("kept"), base+12*hour+1))}.send(t, h), http.StatusNoContent)
 	set.Store(&LimitSet{Default: Limits{ActiveSeries: 1}})
 	for i := range old {

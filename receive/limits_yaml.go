@@ -30,9 +30,9 @@ type limitsYAML struct {
 }
 
 type limitsGlobalYAML struct {
-	MaxConcurrency   *int   `yaml:"max_concurrency"`
-	InFlightBytes    *int64 `yaml:"in_flight_bytes_limit"`
-	InFlightRequests *int   `yaml:"in_flight_requests_limit"`
+	MaxConcurrency   *wholeNumber `yaml:"max_concurrency"`
+	InFlightBytes    *wholeNumber `yaml:"in_flight_bytes_limit"`
+	InFlightRequests *wholeNumber `yaml:"in_flight_requests_limit"`
 
 	MetaMonitoringURL        string `yaml:"meta_monitoring_url"`
 	MetaMonitoringQuery      string `yaml:"meta_monitoring_limit_query"`
@@ -41,20 +41,37 @@ type limitsGlobalYAML struct {
 
 type limitsTenantYAML struct {
 	Request struct {
-		SizeBytes    *int64 `yaml:"size_bytes_limit"`
-		DecodedBytes *int64 `yaml:"decoded_bytes_limit"`
-		Series       *int   `yaml:"series_limit"`
-		Samples      *int   `yaml:"samples_limit"`
+		SizeBytes    *wholeNumber `yaml:"size_bytes_limit"`
+		DecodedBytes *wholeNumber `yaml:"decoded_bytes_limit"`
+		Series       *wholeNumber `yaml:"series_limit"`
+		Samples      *wholeNumber `yaml:"samples_limit"`
 	} `yaml:"request"`
 	Labels struct {
-		Count      *int `yaml:"count_limit"`
-		NameBytes  *int `yaml:"name_bytes_limit"`
-		ValueBytes *int `yaml:"value_bytes_limit"`
+		Count      *wholeNumber `yaml:"count_limit"`
+		NameBytes  *wholeNumber `yaml:"name_bytes_limit"`
+		ValueBytes *wholeNumber `yaml:"value_bytes_limit"`
 	} `yaml:"labels"`
-	HeadSeries       *int     `yaml:"head_series_limit"`
-	SamplesPerSecond *float64 `yaml:"samples_per_second_limit"`
-	SamplesBurst     *float64 `yaml:"samples_burst"`
-	InFlightRequests *int     `yaml:"in_flight_requests_limit"`
+	HeadSeries       *wholeNumber `yaml:"head_series_limit"`
+	SamplesPerSecond *float64     `yaml:"samples_per_second_limit"`
+	SamplesBurst     *float64     `yaml:"samples_burst"`
+	InFlightRequests *wholeNumber `yaml:"in_flight_requests_limit"`
+}
+
+// wholeNumber is a number that must not be rounded: half a sample would become
+// none, which is no limit.
+type wholeNumber int64
+
+func (n *wholeNumber) UnmarshalYAML(node *yaml.Node) error {
+	var f float64
+	if err := node.Decode(&f); err != nil {
+		return err
+	}
+	const most = 1 << 53 // Beyond, float64 has gaps.
+	if f != math.Trunc(f) || math.Abs(f) > most {
+		return fmt.Errorf("line %d: %s is not a whole number that can be a limit", node.Line, node.Value)
+	}
+	*n = wholeNumber(f)
+	return nil
 }
 
 // ParseLimits reads limits from YAML in the form of Thanos Receive's
@@ -127,8 +144,12 @@ func ParseLimits(text []byte) (*LimitSet, error) {
 // the name of a type that nobody who writes the file has heard of.
 var unknownYAMLKey = regexp.MustCompile(`field (.*) not found in type \S+`)
 
+// misplacedYAML is what it says of a value of another kind than expected.
+var misplacedYAML = regexp.MustCompile(`cannot unmarshal (.*) into \S+`)
+
 func plainYAMLError(err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	text = misplacedYAML.ReplaceAllString(text, "$1 is not what belongs there")
 	return unknownYAMLKey.ReplaceAllString(text, "the key $1 is not known here: mind its spelling and indentation, or leave it out")
 }
 
@@ -153,13 +174,13 @@ func (y *limitsGlobalYAML) into(set *LimitSet) error {
 }
 
 // setGlobal sets a limit for which 0 is none in the file, and the default in Go.
-func setGlobal[T int | int64](to, from *T) {
+func setGlobal[T int | int64](to *T, from *wholeNumber) {
 	switch {
 	case from == nil:
 	case *from <= 0:
 		*to = -1
 	default:
-		*to = *from
+		*to = T(*from)
 	}
 }
 
@@ -187,8 +208,8 @@ func (y *limitsTenantYAML) over(base Limits, path string, out *Limits) error {
 	return errors.Join(errs...)
 }
 
-func setLimit[T any](to, from *T) {
+func setLimit[T, F int | int64 | float64 | wholeNumber](to *T, from *F) {
 	if from != nil {
-		*to = *from
+		*to = T(*from)
 	}
 }
