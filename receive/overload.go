@@ -13,10 +13,11 @@ import (
 const turnPatience = 5 * time.Second
 
 // firstClaim is the most that is accounted for a body at once because of its
-// Content-Length, which costs a sender nothing to make up. The usual body is
-// smaller, so that one that is let in has all it needs; a larger one has more
-// accounted as its bytes come.
-const firstClaim = 1 << 20
+// Content-Length, which costs a sender nothing to make up: connections that send
+// no more than a header must reach the limit of requests before that of bytes.
+// Most bodies are smaller, so that one that is let in has all it needs; a larger
+// one has more accounted as its bytes come.
+const firstClaim = 128 << 10
 
 // overload counts what the requests of a Handler take together and refuses what
 // is too much. It is safe for concurrent use.
@@ -70,11 +71,7 @@ type admission struct {
 // admit lets a request in whose body is said to be of a size, or whose size is
 // not known if that is negative. It is asked before any of the body is read.
 func (o *overload) admit(a *admission, said int64) *requestError {
-	claim := int64(firstClaim)
-	if said >= 0 {
-		claim = min(claim, said)
-	}
-	claim = max(claim, int64(len(a.first)))
+	claim := max(min(said, firstClaim), int64(len(a.first)))
 	now := time.Now()
 	waits := o.turns.oldest(now)
 
