@@ -34,7 +34,8 @@ type HandlerOptions struct {
 	// "default-tenant".
 	DefaultTenant string
 	// MaxBodyBytes bounds the compressed body; a larger one is answered 413.
-	// Default 32 MiB, as in Prometheus. Negative means no bound.
+	// Default 32 MiB, as in Prometheus. Negative means no bound but that of
+	// GlobalLimits.InFlightBytes.
 	MaxBodyBytes int64
 	// MaxDecodedBytes bounds the decompressed body; a larger one is answered
 	// 413 before memory is taken for it. At most 4 GiB - 1, the most that

@@ -42,7 +42,7 @@ func (o LimitsFileOptions) withDefaults() LimitsFileOptions {
 // name, or nil. Zero values are fine.
 func (o LimitsFileOptions) Validate() error {
 	if o.Interval < 0 {
-		return fmt.Errorf("Interval: %v is negative", o.Interval)
+		return fmt.Errorf("%s: %v is negative", "Interval", o.Interval)
 	}
 	return nil
 }

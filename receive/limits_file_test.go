@@ -69,8 +69,14 @@ func TestLimitsFileKeepsTheLastGoodOne(t *testing.T) {
 		bad  bool
 		want int
 	}{
-		{limitsOne, false, 1}, {badLimits, true, 1}, {badLimits, true, 1}, {worseLimits, true, 1},
-		{limitsOne, false, 1}, {limitsTwo, false, 2}, {badLimits, true, 2}, {limitsTwo, false, 2},
+		{limitsOne, false, 1},
+		{badLimits, true, 1},
+		{badLimits, true, 1},
+		{worseLimits, true, 1},
+		{limitsOne, false, 1},
+		{limitsTwo, false, 2},
+		{badLimits, true, 2},
+		{limitsTwo, false, 2},
 	} {
 		rig.write(t, step.text)
 		err := rig.Load(t.Context())

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -42,8 +43,8 @@ func runWriteChild(mode, dir string) error {
 	}
 	mux := http.NewServeMux()
 	switch mode {
-	case "server":
-		h, err := NewHandler(tenants, HandlerOptions{TooFarInFuture: -1})
+	case "server", "turns", "bytes", "unlimited":
+		h, err := NewHandler(tenants, HandlerOptions{TooFarInFuture: -1, Limits: func() *LimitSet { return writeLimits[mode] }})
 		if err != nil {
 			return err
 		}
@@ -75,7 +76,20 @@ func processUsage() writeUsage {
 	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), PeakRSS: u.Maxrss * 1024, HeapMB: float64(mem.HeapAlloc) / 1e6}
+	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), PeakRSS: peakRSS(u.Maxrss * 1024), HeapMB: float64(mem.HeapAlloc) / 1e6}
+}
+
+// peakRSS returns the most memory that the process had, in bytes. Where the
+// system does not say it takes what getrusage said, which on Linux is that of the
+// parent if it was larger when it started the process.
+func peakRSS(said int64) int64 {
+	text, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kB int64
+	if _, err := fmt.Sscan(rest, &kB); err != nil {
+		return said
+	}
+	return kB * 1024
 }
 
 // writeFloor appends to a head by reference what BenchmarkRemoteWrite sends.
