@@ -144,7 +144,7 @@
 // processor does not get more done by doing it all at once, and what is being
 // stored takes more memory than what waits. If waiting takes long, new requests
 // are turned away at the door. BenchmarkOverload measures what is left of the
-// capacity at ten times the load that makes use of it.
+// capacity, and what memory is taken, at ten times the load that makes use of it.
 //
 // Not bounded: the number of tenants; memory beyond bodies, such as the samples
 // of an open transaction; and one tenant's share of the process, unless its own

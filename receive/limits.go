@@ -63,8 +63,9 @@ type GlobalLimits struct {
 	// is taken. A request that does not fit now is told to come again; one that
 	// needs more than all of it is too large for good. Default 256 MiB.
 	//
-	// What a request takes beyond its bodies, such as the samples of a
-	// transaction, is not in it: as much again in the usual case.
+	// What a request takes beyond its bodies while it is stored, such as the
+	// samples of its transaction, is not in it. Concurrency keeps that low: without
+	// it, the process was measured to grow by four times this.
 	InFlightBytes int64
 	// InFlightRequests bounds the requests that are being handled at once, from
 	// their first byte to their answer. Default 2,000.

@@ -109,13 +109,19 @@ func (a *admission) decodedRoom(buf []byte, size int) ([]byte, *requestError) {
 	if cap(buf) >= size && a.cover(&a.decoded, int64(cap(buf))) {
 		return buf, nil
 	}
+	return nil, a.coverDecoded(int64(size))
+}
+
+// coverDecoded sees to it that size bytes are accounted for the decompressed
+// body, which is asked before memory is taken for more of it.
+func (a *admission) coverDecoded(size int64) *requestError {
 	switch {
-	case a.cover(&a.decoded, int64(size)):
-		return nil, nil
-	case a.body+int64(size) > a.global.InFlightBytes:
-		return nil, a.neverFits(ReasonDecodedBytes, a.body+int64(size))
+	case a.cover(&a.decoded, size):
+		return nil
+	case a.body+size > a.global.InFlightBytes:
+		return a.neverFits(ReasonDecodedBytes, a.body+size)
 	}
-	return nil, a.noRoomNow()
+	return a.noRoomNow()
 }
 
 // decompress decodes a block of snappy into buf, which may grow, if it holds at
