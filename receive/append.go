@@ -72,7 +72,10 @@ type appendLimits struct {
 	maxTime    int64 // of samples, in milliseconds
 	labelBytes int64 // of all series and exemplars, written out
 	relabel    []*relabel.Config
+	labels     labelLimits
 	rules      uint64 // stands for all that decides what becomes of labels
+
+	activeSeries int // of the tenant, in memory
 }
 
 // appendTx is the open transaction and what it will have stored.

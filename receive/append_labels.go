@@ -57,9 +57,11 @@ func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 	a.builder.Overwrite(&a.scratch)
 	t.ls, t.named = a.scratch, true
 	if len(a.limits.relabel) > 0 {
-		return a.relabel(t)
+		if refusal := a.relabel(t); refusal.err != nil {
+			return refusal
+		}
 	}
-	return appendRefusal{}
+	return a.limits.labels.check(t.ls)
 }
 
 // relabel applies the rules to the labels of t.

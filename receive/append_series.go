@@ -273,12 +273,22 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 		// The head takes no exemplars with a stale marker.
 		opts.Exemplars = nil
 	}
+	if t.ref == 0 {
+		if err := a.noMoreSeries(t); err != nil {
+			a.refusePoint(t, ReasonActiveSeries, val.kind(), ts, err)
+			return
+		}
+	}
 	ref, err := a.tx.app.Append(t.ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
 	partial, stored := errorAs[*storage.AppendPartialError](err)
 	if err != nil && !stored && !t.named {
 		// The reference may be out of date, and whatever else it is is told
 		// with the labels.
 		if !a.needLabels(t, val.kind()) {
+			return
+		}
+		if err := a.noMoreSeries(t); err != nil {
+			a.refusePoint(t, ReasonActiveSeries, val.kind(), ts, err)
 			return
 		}
 		ref, err = a.tx.app.Append(0, t.ls, st, ts, val.v, val.h, val.fh, opts)
@@ -337,6 +347,8 @@ func (a *appendRun) describe(t *appendTarget) string {
 		if refusal := a.seriesLabels(t); refusal.err != nil {
 			return "(" + refusal.err.Error() + ")"
 		}
+		// A known series is never asked for, so nothing else makes them last.
+		t.ls = t.ls.Copy()
 	}
 	return t.ls.String()
 }

@@ -34,13 +34,21 @@
 //	        other version than its headers say, or the
 //	        tenant's name is invalid; nothing is stored
 //	405     not a POST                                       drops it
-//	413     the body is too large, as sent or decompressed   drops it
+//	413     the body is too large, as sent or decompressed,  drops it
+//	        or has too many series or samples
 //	415     a content type or encoding that is not           tries 1.0, or drops it
 //	        understood; the text lists those that are
+//	429     the tenant sends too fast, or too many requests  sends it again after
+//	        at once; nothing is stored                       Retry-After, if it is
+//	                                                         configured to
 //	500     the storage failed; nothing of the transaction   sends it again, after
 //	        is stored                                        Retry-After
-//	503     the storage takes no writes now, or the body     sends it again, after
-//	        did not arrive in full                           Retry-After
+//	503     the storage takes no writes now, the receiver    sends it again, after
+//	        has too much to do, or the body did not arrive   Retry-After
+//	        in full
+//
+// A request that deserves several gets the highest, but that anything that may
+// come through later beats what never will.
 //
 // So a final refusal never holds back good samples, nothing that could succeed
 // later is answered in a way that makes a sender drop it, and nothing that
@@ -80,6 +88,68 @@
 // Only samples make a new tenant: metadata and exemplars that come apart from
 // them are accepted and dropped until the tenant exists. Before something of a
 // tenant was stored, metrics count what it sends with an empty tenant.
+//
+// # Limits
+//
+// Limits bound what a tenant may send, GlobalLimits what the process spends on
+// all of them; a LimitSet is both, and HandlerOptions.Limits is asked for the
+// one of now with each request. LimitsFile follows a file in the form of Thanos
+// Receive's --receive.limits-config-file, and ParseLimits says which keys of our
+// own it may have.
+//
+//	limit                          reason                           status  class
+//	Limits.RequestBytes            request_bytes_limit              413     final
+//	Limits.DecodedBytes            decoded_bytes_limit              413     final
+//	Limits.RequestSeries           request_series_limit             413     final
+//	Limits.RequestSamples          request_samples_limit            413     final
+//	Limits.LabelCount              label_count_limit                400     final
+//	Limits.LabelNameBytes          label_name_bytes_limit           400     final
+//	Limits.LabelValueBytes         label_value_bytes_limit          400     final
+//	Limits.ActiveSeries            active_series_limit              400     final
+//	Limits.SamplesPerSecond        ingestion_rate_limit             429     retryable
+//	Limits.InFlightRequests        tenant_in_flight_requests_limit  429     retryable
+//	GlobalLimits.InFlightRequests  in_flight_requests_limit         503     retryable
+//	GlobalLimits.InFlightBytes     in_flight_bytes_limit            503     retryable
+//	GlobalLimits.Concurrency       concurrency_limit                503     retryable
+//
+// Those of labels and active series refuse the series that are over them and
+// store the others; all others refuse the request as a whole, with nothing of it
+// stored. What can be known from the header of a request is answered before its
+// body is read, and every retryable refusal has a Retry-After: the time that the
+// rate takes to come down, or for the others one that spreads the senders.
+// MaxBodyBytes and MaxDecodedBytes are answered as RequestBytes and DecodedBytes.
+//
+// The limit of active series is final and a 400, where Thanos has 429. Prometheus
+// drops what is answered 429 unless retry_on_http_429 is set; and if it is, it
+// sends the request, most of which is stored by then, again and again for as long
+// as the tenant is at its limit, and nothing that comes after it. With a 400 the
+// samples of existing series are stored, those of new ones dropped and named, and
+// a series gets its chance anew with each sample. The tenant's rate is another
+// matter: the same request does come through a moment later. Senders that are to
+// lose nothing to it need retry_on_http_429.
+//
+// A limit of labels costs nothing for a series that is known already. The
+// references of known series are kept apart by the limits they were checked
+// under, so that all are checked anew when those change.
+//
+// The memory for bodies is accounted before it is taken: for the body as it is
+// sent what it says it will be, up to 128 KiB, at first, and more as its bytes
+// come, since a header costs nothing to make up; for the decompressed body what
+// the header of the snappy block claims. So a body that never comes takes next to
+// nothing, bombs are turned away like others, and a request that needs more than
+// all of the budget is final, 413. A body that takes longer than BodyTimeout is
+// answered 503, and its connection closed; what else connections may do, such as
+// being idle, is the business of the http.Server (ReadHeaderTimeout, IdleTimeout).
+//
+// Few requests are stored at once and the others wait for their turn, because a
+// processor does not get more done by doing it all at once, and what is being
+// stored takes more memory than what waits. If waiting takes long, new requests
+// are turned away at the door. BenchmarkOverload measures what is left of the
+// capacity, and what memory is taken, at ten times the load that makes use of it.
+//
+// Not bounded: the number of tenants; memory beyond bodies, such as the samples
+// of an open transaction; and one tenant's share of the process, unless its own
+// InFlightRequests and SamplesPerSecond are set.
 //
 // # Labels
 //

@@ -1,9 +1,11 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -31,8 +33,12 @@ type Handler struct {
 	opts    HandlerOptions
 	metrics *handlerMetrics
 	scratch sync.Pool // of *handlerScratch
+	buffers sync.Pool // of *bodyBuffer
 	stored  sync.Map  // by the name of each tenant of which something was stored
-	rules   uint64    // no two handlers have the same
+	load    *overload
+
+	rules      uint64 // no two handlers have the same
+	labelRules maphash.Seed
 }
 
 // NewHandler returns a Handler that appends to to, which may be nil if the
@@ -50,11 +56,12 @@ func NewHandler(to Appendable, opts HandlerOptions) (*Handler, error) {
 	if bound, ok := to.(leadBounder); ok && byDefault {
 		opts.TooFarInFuture = min(opts.TooFarInFuture, bound.MaxLead())
 	}
-	metrics, err := newHandlerMetrics(opts.Registerer)
-	if err != nil {
+	h := &Handler{to: to, opts: opts, load: newOverload(), rules: rand.Uint64(), labelRules: maphash.MakeSeed()}
+	var err error
+	if h.metrics, err = newHandlerMetrics(opts.Registerer, newLimitMetrics(h.load, h.limitSet)); err != nil {
 		return nil, err
 	}
-	h := &Handler{to: to, opts: opts, metrics: metrics, rules: rand.Uint64()}
+	h.buffers.New = func() any { return new(bodyBuffer) }
 	h.scratch.New = func() any { return newHandlerScratch() }
 	return h, nil
 }
@@ -80,8 +87,9 @@ type handlerAnswer struct {
 	version writepb.Version // zero until it is known
 	status  int
 	text    string
-	tally   *tally // nil if no sample got as far as a verdict
-	retry   bool   // sending the request again may help
+	tally   *tally        // nil if no sample got as far as a verdict
+	retry   bool          // sending the request again may help
+	after   time.Duration // and when; zero is RetryAfter
 }
 
 // ServeHTTP handles one remote write request.
@@ -90,21 +98,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.inFlight.Inc()
 	defer h.metrics.inFlight.Dec()
 
-	s := h.scratch.Get().(*handlerScratch)
+	h.limitBodyTime(w, r)
 	var a handlerAnswer
-	if err := h.serve(&a, s, w, r); err != nil {
+	in := &admission{}
+	defer in.release()
+	if err := h.serve(&a, in, w, r); err != nil {
 		a.status, a.text, a.tally, a.retry = err.status, err.text, nil, err.retry
+		h.refused(&a, in.tenant, err)
 		h.log(r, slog.LevelDebug, "remote write request refused", "status", err.status, "err", err.text)
 	}
 	h.write(w, &a)
 	h.metrics.request(&a, time.Since(start))
-	if s.recycle() {
-		h.scratch.Put(s)
-	}
+	h.recycle(in)
 }
 
 // serve checks a request in the order of what costs least, and appends it.
-func (h *Handler) serve(a *handlerAnswer, s *handlerScratch, w http.ResponseWriter, r *http.Request) *requestError {
+func (h *Handler) serve(a *handlerAnswer, in *admission, w http.ResponseWriter, r *http.Request) *requestError {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return refuseRequest(http.StatusMethodNotAllowed, "method %s is not allowed: remote write is sent with POST", r.Method)
@@ -121,25 +130,37 @@ func (h *Handler) serve(a *handlerAnswer, s *handlerScratch, w http.ResponseWrit
 	if err != nil {
 		return err
 	}
-	if s.body, err = requestBody(w, r, s.body, h.opts.MaxBodyBytes); err != nil {
+	if err := h.admit(in, tenant, r); err != nil {
 		return err
 	}
-	if s.decoded, err = decompress(s.body, s.decoded, h.opts.MaxDecodedBytes); err != nil {
+	if err := h.readBody(in, w, r); err != nil {
 		return err
 	}
-	h.metrics.sizes(len(s.body), len(s.decoded))
+	if err := in.takeTurn(r.Context(), h.metrics.limits); err != nil {
+		return err
+	}
+	s, body := h.scratch.Get().(*handlerScratch), in.buffer.b
+	in.scratch = s
+	if s.decoded, err = decompress(body, s.decoded, in.decodedLimit(h.opts.MaxDecodedBytes), in.decodedRoom); err != nil {
+		return err
+	}
+	h.metrics.sizes(len(body), len(s.decoded))
 	if err := s.run.req.Reset(a.version, s.decoded); err != nil {
 		return refuseRequest(http.StatusBadRequest, "%v", err)
 	}
-	return h.append(a, s, tenant, replica, r)
+	if err := in.checkRequest(&s.run.req); err != nil {
+		return err
+	}
+	return h.append(a, in, replica, r)
 }
 
-func (h *Handler) append(a *handlerAnswer, s *handlerScratch, tenant string, replica int, r *http.Request) *requestError {
-	run := &s.run
-	run.to, run.tenant, run.limits = h.to, tenant, h.limits(len(s.decoded))
+func (h *Handler) append(a *handlerAnswer, in *admission, replica int, r *http.Request) *requestError {
+	run, tenant := &in.scratch.run, in.tenant
+	run.to, run.tenant, run.limits = h.to, tenant, h.limits(in, len(in.scratch.decoded))
 	if err := h.appendOrRoute(r.Context(), run, replica); err != nil {
 		return refuseRequest(http.StatusBadRequest, "%s (nothing of this request is stored)", err)
 	}
+	in.settleRate(run.tally.total())
 	failed, last := run.appendMetadata(r.Context())
 	a.tally, a.status, a.retry = &run.tally, run.tally.status(), run.tally.retryable()
 	if a.status != http.StatusNoContent {
@@ -165,10 +186,7 @@ func (h *Handler) appendOrRoute(ctx context.Context, run *appendRun, replica int
 // something of it was stored, or requests with made-up names would leave a
 // series each.
 func (h *Handler) tenantLabel(tenant string, t *tally) string {
-	if tenant == h.opts.DefaultTenant {
-		return tenant
-	}
-	if _, ok := h.stored.Load(tenant); ok {
+	if h.knownTenant(tenant) {
 		return tenant
 	}
 	if t.written(floatSample)+t.written(histogramSample) == 0 {
@@ -178,11 +196,22 @@ func (h *Handler) tenantLabel(tenant string, t *tally) string {
 	return tenant
 }
 
+// knownTenant reports whether a tenant may stand in metrics.
+func (h *Handler) knownTenant(tenant string) bool {
+	_, ok := h.stored.Load(tenant)
+	return ok || tenant == h.opts.DefaultTenant
+}
+
 // limits fixes the bounds for one request.
-func (h *Handler) limits(decoded int) appendLimits {
+func (h *Handler) limits(in *admission, decoded int) appendLimits {
 	limits := appendLimits{
 		maxTime: math.MaxInt64, labelBytes: h.opts.MaxDecodedBytes,
 		relabel: h.opts.Relabel, rules: h.rules,
+		labels: in.limits.labels(), activeSeries: in.limits.ActiveSeries,
+	}
+	if limits.labels != (labelLimits{}) {
+		// Under other limits all labels are looked at anew.
+		limits.rules ^= maphash.Comparable(h.labelRules, limits.labels)
 	}
 	if h.opts.TooFarInFuture >= 0 {
 		limits.maxTime = time.Now().Add(h.opts.TooFarInFuture).UnixMilli()
@@ -209,8 +238,8 @@ func (h *Handler) write(w http.ResponseWriter, a *handlerAnswer) {
 		w.WriteHeader(a.status)
 		return
 	}
-	if a.retry && h.opts.RetryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(int((h.opts.RetryAfter+time.Second-1)/time.Second)))
+	if after := cmp.Or(a.after, h.opts.RetryAfter); a.retry && h.opts.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
 	}
 	http.Error(w, a.text, a.status)
 }

@@ -34,7 +34,8 @@ type HandlerOptions struct {
 	// "default-tenant".
 	DefaultTenant string
 	// MaxBodyBytes bounds the compressed body; a larger one is answered 413.
-	// Default 32 MiB, as in Prometheus. Negative means no bound.
+	// Default 32 MiB, as in Prometheus. Negative means no bound but that of
+	// GlobalLimits.InFlightBytes.
 	MaxBodyBytes int64
 	// MaxDecodedBytes bounds the decompressed body; a larger one is answered
 	// 413 before memory is taken for it. At most 4 GiB - 1, the most that
@@ -52,6 +53,16 @@ type HandlerOptions struct {
 	// storage has to say of it in a method MaxLead() time.Duration, as Tenants
 	// has, if that is less. Negative means no bound.
 	TooFarInFuture time.Duration
+	// Limits returns the limits of now; LimitsFile.Current is such a function.
+	// It is called at the beginning of each request, by many at once, and must
+	// not wait. nil, as the function or as what it returns, stands for an empty
+	// LimitSet: the defaults of GlobalLimits and no limit on tenants.
+	Limits func() *LimitSet
+	// BodyTimeout is how long the body of a request may take to arrive, counted
+	// from its header. A slower one is answered 503 and its connection closed.
+	// The ReadTimeout of the http.Server holds as well. Default 30 seconds,
+	// after which Prometheus gives up too. Negative means no bound.
+	BodyTimeout time.Duration
 	// Relabel are rules that each series goes through before it is stored, in
 	// the meaning of Prometheus' write_relabel_configs. What they drop is
 	// counted as dropped and is no refusal. They see the labels as they were
@@ -64,8 +75,10 @@ type HandlerOptions struct {
 	// here. The Handler does not close it.
 	Router *Router
 	// RetryAfter is what a sender is told to wait before it sends a request
-	// again, where that may help. It is rounded up to whole seconds. Default 5 seconds. Negative sends no Retry-After,
-	// which leaves it to the sender.
+	// again, where that may help. It is rounded up to whole seconds. Default 5
+	// seconds. Negative sends no Retry-After, which leaves it to the sender.
+	// With too much load it is what senders are spread over, and a tenant over
+	// its rate is told how long that takes.
 	RetryAfter time.Duration
 	// Logger gets the messages; nil is silent. What senders do wrong appears
 	// at level debug, failures of the storage at level error.
@@ -90,6 +103,12 @@ func (o HandlerOptions) withDefaults() HandlerOptions {
 	}
 	if o.TooFarInFuture == 0 {
 		o.TooFarInFuture = 10 * time.Minute
+	}
+	if o.Limits == nil {
+		o.Limits = func() *LimitSet { return nil }
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 30 * time.Second
 	}
 	if o.RetryAfter == 0 {
 		o.RetryAfter = 5 * time.Second

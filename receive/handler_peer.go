@@ -152,7 +152,9 @@ func (w *peerWrite) tenant(ctx context.Context, series *PeerSeries) {
 
 func (w *peerWrite) append(ctx context.Context, run *appendRun, series *PeerSeries) error {
 	h := w.h
-	run.to, run.tenant, run.limits = h.to, series.Tenant, h.limits(len(series.Message))
+	// What a peer hands over has been admitted where it came from.
+	in := &admission{tenant: series.Tenant, limits: h.limitSet().For(series.Tenant)}
+	run.to, run.tenant, run.limits = h.to, series.Tenant, h.limits(in, len(series.Message))
 	run.askOutcomes()
 	if err := h.appendOrRoute(ctx, run, w.replica); err != nil {
 		return err

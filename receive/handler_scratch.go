@@ -1,6 +1,8 @@
 package receive
 
 import (
+	"math/rand/v2"
+
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -9,9 +11,8 @@ import (
 // garbage collector.
 const maxScratchBytes = 4 << 20
 
-// handlerScratch is the memory of one request.
+// handlerScratch is the memory of one request that is being stored.
 type handlerScratch struct {
-	body    []byte // compressed
 	decoded []byte
 	run     appendRun
 }
@@ -20,14 +21,26 @@ func newHandlerScratch() *handlerScratch {
 	return &handlerScratch{run: appendRun{
 		builder: labels.NewScratchBuilder(16),
 		texts:   map[uint32]string{},
+		named:   namedSeries{table: slotTable{seed: rand.Uint64() | 1}},
 	}}
+}
+
+// recycle keeps the memory of a request for others.
+func (h *Handler) recycle(in *admission) {
+	if s := in.scratch; s != nil && s.recycle() {
+		h.scratch.Put(s)
+	}
+	if b := in.buffer; b != nil && cap(b.b) <= maxBodyBuffer {
+		h.buffers.Put(b)
+	}
+	in.scratch, in.buffer = nil, nil
 }
 
 // recycle forgets the request. It returns false if s is too large to be kept.
 func (s *handlerScratch) recycle() bool {
 	s.run.forget()
 	const pointSize, labelSize, exemplarSize, learntSize, outcomeSize = 24, 48, 48, 24, 2
-	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
+	size := cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
 		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
 		learntSize*cap(s.run.learnt) + outcomeSize*cap(s.run.outcomesRoom) + s.run.seenFootprint()
 	return size <= maxScratchBytes

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math"
@@ -22,15 +23,15 @@ import (
 // The order of calls is Begin, Body, Refuse as often as needed, Append at most
 // once, Answer, and in every case Close. An Intake is not safe for concurrent use.
 type Intake struct {
-	h        *Handler
-	w        http.ResponseWriter
-	r        *http.Request
-	protocol string
-	start    time.Time
-	scratch  *handlerScratch
-	tenant   string
-	tally    tally
-	status   int
+	h         *Handler
+	w         http.ResponseWriter
+	r         *http.Request
+	protocol  string
+	start     time.Time
+	tally     tally
+	admission admission
+	after     time.Duration // when to come again; zero is RetryAfter
+	status    int
 }
 
 // RequestError is a request that ends before any of its samples gets a verdict.
@@ -53,11 +54,12 @@ func (e *requestError) Retryable() bool { return e.retry }
 // the label version of the metrics. The caller must Close it.
 func (h *Handler) Intake(w http.ResponseWriter, r *http.Request, protocol string) *Intake {
 	h.metrics.inFlight.Inc()
-	return &Intake{h: h, w: w, r: r, protocol: protocol, start: time.Now(), scratch: h.scratch.Get().(*handlerScratch)}
+	h.limitBodyTime(w, r)
+	return &Intake{h: h, w: w, r: r, protocol: protocol, start: time.Now()}
 }
 
-// Begin checks what costs least: that the request is a POST and names a valid
-// tenant, or none and is for the default one.
+// Begin checks what costs least: that the request is a POST, names a valid
+// tenant, or none and is for the default one, and that there is room for it now.
 func (in *Intake) Begin() RequestError {
 	if in.r.Method != http.MethodPost {
 		in.w.Header().Set("Allow", http.MethodPost)
@@ -67,25 +69,50 @@ func (in *Intake) Begin() RequestError {
 	if err != nil {
 		return err
 	}
-	in.tenant = tenant
-	return nil
+	return in.refused(in.h.admit(&in.admission, tenant, in.r))
+}
+
+// refused counts an error if it is that of a limit.
+func (in *Intake) refused(err *requestError) RequestError {
+	if err == nil {
+		return nil
+	}
+	var a handlerAnswer
+	in.h.refused(&a, in.admission.tenant, err)
+	in.after = a.after
+	return err
 }
 
 // Tenant is the tenant of the request, known after Begin.
-func (in *Intake) Tenant() string { return in.tenant }
+func (in *Intake) Tenant() string { return in.admission.tenant }
 
-// Body reads the body as it was sent, up to MaxBodyBytes. It is valid until
-// Close. A body that did not arrive in full is a retryable error.
+// Body reads the body as it was sent, up to MaxBodyBytes, and waits for the turn
+// of the request. The body is valid until Close. One that did not arrive in full is
+// a retryable error.
 func (in *Intake) Body() ([]byte, RequestError) {
-	var err *requestError
-	if in.scratch.body, err = requestBody(in.w, in.r, in.scratch.body, in.h.opts.MaxBodyBytes); err != nil {
-		return nil, err
+	if err := in.h.readBody(&in.admission, in.w, in.r); err != nil {
+		return nil, in.refused(err)
 	}
-	return in.scratch.body, nil
+	if err := in.admission.takeTurn(in.r.Context(), in.h.metrics.limits); err != nil {
+		return nil, in.refused(err)
+	}
+	in.admission.scratch = in.h.scratch.Get().(*handlerScratch)
+	return in.body(), nil
 }
 
+func (in *Intake) body() []byte {
+	if in.admission.buffer == nil {
+		return nil
+	}
+	return in.admission.buffer.b
+}
+
+// Room asks for the memory of size bytes of decompressed body, before they are
+// decompressed.
+func (in *Intake) Room(size int64) RequestError { return in.refused(in.admission.coverDecoded(size)) }
+
 // Decoded notes the size of the decompressed body, in bytes, for the metrics.
-func (in *Intake) Decoded(size int) { in.h.metrics.sizes(len(in.scratch.body), size) }
+func (in *Intake) Decoded(size int) { in.h.metrics.sizes(len(in.body()), size) }
 
 // IntakeLimits are what the protocol must keep to, both inclusive.
 type IntakeLimits struct {
@@ -99,8 +126,8 @@ type IntakeLimits struct {
 
 // Limits returns the limits of this request.
 func (in *Intake) Limits() IntakeLimits {
-	limits := in.h.limits(len(in.scratch.body))
-	out := IntakeLimits{DecodedBytes: in.h.opts.MaxDecodedBytes, LabelBytes: limits.labelBytes, Newest: time.UnixMilli(limits.maxTime)}
+	limits := in.h.limits(&in.admission, len(in.body()))
+	out := IntakeLimits{DecodedBytes: in.admission.decodedLimit(in.h.opts.MaxDecodedBytes), LabelBytes: limits.labelBytes, Newest: time.UnixMilli(limits.maxTime)}
 	if out.DecodedBytes < 0 {
 		out.DecodedBytes = math.MaxInt64
 	}
@@ -136,16 +163,21 @@ func (in *Intake) RefuseExemplars(n int) { in.tally.exemplars[exemplarInvalid] +
 // with its labels and time in milliseconds; the labels must not be kept. With a
 // Router it is called for those that this receiver refuses as one of several, and
 // Outcome tells what became of a sample on all of them. An
-// error means that the message is malformed, and nothing of it is stored.
+// error that is no RequestError means that the message is malformed; nothing of it
+// is stored.
 func (in *Intake) Append(ctx context.Context, message []byte, refused func(ls labels.Labels, t int64)) error {
-	run := &in.scratch.run
+	run := &in.admission.scratch.run
 	if err := run.req.Reset(writepb.V2, message); err != nil {
 		return err
 	}
-	run.to, run.tenant, run.limits, run.refused = in.h.to, in.tenant, in.h.limits(len(message)), refused
+	if err := in.admission.checkRequest(&run.req); err != nil {
+		return in.refused(err)
+	}
+	run.to, run.tenant, run.limits, run.refused = in.h.to, in.admission.tenant, in.h.limits(&in.admission, len(message)), refused
 	if err := in.h.appendOrRoute(ctx, run, 0); err != nil {
 		return err
 	}
+	in.admission.settleRate(run.tally.total())
 	in.tally.merge(&run.tally)
 	return nil
 }
@@ -175,7 +207,7 @@ func (in *Intake) Outcome() Outcome {
 		}
 	}
 	if in.tally.status() != http.StatusNoContent {
-		out.Text = in.tally.text(in.tenant)
+		out.Text = in.tally.text(in.admission.tenant)
 	}
 	return out
 }
@@ -185,30 +217,28 @@ func (in *Intake) Outcome() Outcome {
 // text is for the log where no sample got a verdict.
 func (in *Intake) Answer(status int, retry bool, text string) {
 	in.status = status
-	if after := in.h.opts.RetryAfter; retry && after > 0 {
+	if after := cmp.Or(in.after, in.h.opts.RetryAfter); retry && after > 0 {
 		in.w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
 	}
 	a := handlerAnswer{status: status, text: in.Outcome().Text, tally: &in.tally, retry: retry}
 	if a.text == "" && text != "" {
 		in.h.log(in.r, slog.LevelDebug, "request refused", "protocol", in.protocol, "status", status, "err", text)
 	}
-	if in.tenant != "" {
-		in.h.metrics.verdicts(in.h.tenantLabel(in.tenant, &in.tally), &in.tally, 0, 0)
-		in.h.logVerdicts(in.r, in.tenant, &a, nil)
+	if tenant := in.admission.tenant; tenant != "" {
+		in.h.metrics.verdicts(in.h.tenantLabel(tenant, &in.tally), &in.tally, 0, 0)
+		in.h.logVerdicts(in.r, tenant, &a, nil)
 	}
 }
 
 // Log writes a message with the Handler's logger, if it has one.
 func (in *Intake) Log(level slog.Level, msg string, args ...any) {
-	in.h.log(in.r, level, msg, append(args, "tenant", in.tenant)...)
+	in.h.log(in.r, level, msg, append(args, "tenant", in.admission.tenant)...)
 }
 
 // Close gives the memory of the request back. It must be called once.
 func (in *Intake) Close() {
 	in.h.metrics.answered(in.protocol, in.status, time.Since(in.start))
 	in.h.metrics.inFlight.Dec()
-	if in.scratch.recycle() {
-		in.h.scratch.Put(in.scratch)
-	}
-	in.scratch = nil
+	in.h.recycle(&in.admission)
+	in.admission.release()
 }

@@ -19,11 +19,13 @@ type handlerMetrics struct {
 	bodySize  prometheus.Histogram
 	decoded   prometheus.Histogram
 	inFlight  prometheus.Gauge
+	limits    *limitMetrics
 }
 
-func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
+func newHandlerMetrics(reg prometheus.Registerer, limits *limitMetrics) (*handlerMetrics, error) {
 	sizes := prometheus.ExponentialBuckets(1<<10, 4, 9) // 1 KiB to 64 MiB
 	m := &handlerMetrics{
+		limits: limits,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_requests_total",
 			Help: "Requests by protocol version, the name of a protocol other than remote write, or peer for those that other receivers have forwarded, and status code of the answer.",
@@ -58,8 +60,8 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 			Name: "varve_receive_requests_in_flight", Help: "Requests being handled now.",
 		}),
 	}
-	_, err := registration.Register(reg, "receive.Handler",
-		m.requests, m.samples, m.exemplars, m.metadata, m.duration, m.bodySize, m.decoded, m.inFlight)
+	all := []prometheus.Collector{m.requests, m.samples, m.exemplars, m.metadata, m.duration, m.bodySize, m.decoded, m.inFlight}
+	_, err := registration.Register(reg, "receive.Handler", append(all, m.limits.collectors()...)...)
 	return m, err
 }
 
@@ -95,5 +97,14 @@ func (m *handlerMetrics) verdicts(tenant string, t *tally, metadata, failed int)
 	}
 	if failed > 0 {
 		m.metadata.WithLabelValues(tenant, ReasonFailed.String()).Add(float64(failed))
+	}
+}
+
+// refused counts a request that a limit refused as a whole, and those of its
+// samples that are known.
+func (m *handlerMetrics) refused(tenant string, err *requestError) {
+	m.limits.refused.WithLabelValues(tenant, err.reason.String()).Inc()
+	if n := err.counts.total(); n > 0 {
+		m.samples.WithLabelValues(tenant, err.reason.String()).Add(float64(n))
 	}
 }

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -162,7 +163,8 @@ func TestQuorumReasons(t *testing.T) {
 		if !slices.Contains(answers, uint8(verdict)) {
 			t.Fatalf("no replica gave the reason %v", verdict)
 		}
-		if status := verdict.Status(); verdict.Class() == Retryable && status < 500 || verdict.Class() == Final && status >= 500 {
+		again := verdict.Status() >= 500 || verdict.Status() == http.StatusTooManyRequests
+		if status := verdict.Status(); verdict.Class() == Retryable && !again || verdict.Class() == Final && again {
 			t.Fatalf("%v is %v but answered %d", verdict, verdict.Class(), status)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
 )
@@ -27,6 +28,7 @@ type requestError struct {
 	text   string
 	cause  error // for the log; nil when the text says it all
 	retry  bool  // the same request may come through the next time
+	limitRefusal
 }
 
 func (e *requestError) Error() string { return e.text }
@@ -35,6 +37,20 @@ func (e *requestError) Unwrap() error { return e.cause }
 
 func refuseRequest(status int, format string, args ...any) *requestError {
 	return &requestError{status: status, text: fmt.Sprintf(format, args...)}
+}
+
+// limitRefusal is which limit a request is over, if it is that.
+type limitRefusal struct {
+	reason Reason        // zero if it is no limit
+	after  time.Duration // when to come again; zero if that is not known
+	counts tallyCounts   // of the request, as far as it is known
+}
+
+// refuseByLimit refuses a whole request with the status of a limit.
+func refuseByLimit(reason Reason, format string, args ...any) *requestError {
+	e := refuseRequest(reason.Status(), "%s: %s", reason, fmt.Sprintf(format, args...))
+	e.reason, e.retry = reason, reason.Class() == Retryable
+	return e
 }
 
 // requestVersion negotiates by Content-Type and Content-Encoding, as the

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -16,19 +17,21 @@ import (
 func TestDecompressTakesAllOfSnappy(t *testing.T) {
 	for _, size := range []int{0, 1, 63, 64, 65, 1000, 1 << 16, 1<<16 + 1, 1 << 20, 5_000_001} {
 		in := make([]byte, size)
-		out, err := decompress(snappy.Encode(nil, in), nil, -1)
+		out, err := decompress(snappy.Encode(nil, in), nil, -1, anyRoom)
 		if err != nil || !bytes.Equal(out, in) {
 			t.Errorf("%d zeroes: %v", size, err)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		in := bytes.Repeat(rapid.SliceOf(rapid.Byte()).Draw(t, "data"), rapid.IntRange(1, 300).Draw(t, "times"))
-		out, err := decompress(snappy.Encode(nil, in), make([]byte, 0, 100), int64(len(in)))
+		out, err := decompress(snappy.Encode(nil, in), make([]byte, 0, 100), int64(len(in)), anyRoom)
 		if err != nil || !bytes.Equal(out, in) {
 			t.Fatalf("%d bytes: %v", len(in), err)
 		}
 	})
 }
+
+func anyRoom(buf []byte, _ int) ([]byte, *requestError) { return buf, nil }
 
 // A claim costs no memory.
 func TestDecompressBombsAllocateNothing(t *testing.T) {
@@ -37,7 +40,7 @@ func TestDecompressBombsAllocateNothing(t *testing.T) {
 	for _, limit := range []int64{64 << 20, -1} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := decompress(bomb, nil, limit)
+		_, err := decompress(bomb, nil, limit, anyRoom)
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; err == nil || took > 1<<20 {
 			t.Errorf("limit %d: error %v, %d bytes taken for a bomb", limit, err, took)
@@ -55,7 +58,16 @@ func TestRequestBodyBelievesNoLength(t *testing.T) {
 			}
 			req := httptest.NewRequest("POST", "/", io.NopCloser(bytes.NewReader(in)))
 			req.ContentLength = said
-			out, err := requestBody(httptest.NewRecorder(), req, nil, 32<<20)
+			load, a := newOverload(), &admission{global: GlobalLimits{}.resolved()}
+			if err := load.admit(a, said); err != nil {
+				t.Fatal(err)
+			}
+			pool := &sync.Pool{New: func() any { return new(bodyBuffer) }}
+			err := a.readBody(httptest.NewRecorder(), req, 32<<20, pool)
+			out := a.buffer.b
+			if used := load.usage().bytes; used != max(int64(cap(out)), 0) {
+				t.Errorf("%d bytes are accounted for a body that takes %d", used, cap(out))
+			}
 			if err != nil || !bytes.Equal(out, in) {
 				t.Fatalf("%d bytes said to be %d: %v", size, said, err)
 			}

@@ -46,7 +46,7 @@ func benchRoute(b *testing.B, replicas int, version writepb.Version) {
 		if err := s.run.req.Reset(version, body); err != nil {
 			b.Fatal(err)
 		}
-		s.run.tenant, s.run.limits = "team", h.limits(len(body))
+		s.run.tenant, s.run.limits = "team", h.limits(&admission{}, len(body))
 		if err := router.route(b.Context(), &s.run); err != nil || s.run.tally.samples[ReasonStored][floatSample] != benchSeries {
 			b.Fatal(err, s.run.tally)
 		}

@@ -5,6 +5,9 @@ package receive
 // looked up for every sample, and the maps of the language take several times
 // as long to fill and to clear.
 type slotTable struct {
+	// seed keeps hashes of labels, which senders choose, from being made to
+	// meet. References need none.
+	seed  uint64
 	slots []tableSlot // a power of two of them
 	n     int
 }
@@ -20,6 +23,9 @@ const fewestSlots = 64
 func (t *slotTable) start(key uint64) int {
 	// References count up, and those of a request mostly lie together, as they
 	// should here. The higher bits keep apart those that are far from each other.
+	if t.seed != 0 {
+		key = (key ^ t.seed) * 0x9e3779b97f4a7c15 >> 20
+	}
 	return int((key ^ key>>12 ^ key>>24) & uint64(len(t.slots)-1))
 }
 

@@ -67,6 +67,40 @@ const (
 	// again does not change.
 	ReasonRefused
 
+	// The limits that refuse for good; see Limits and GlobalLimits.
+
+	// ReasonRequestBytes: the body as sent is larger than a limit, or than all
+	// of GlobalLimits.InFlightBytes.
+	ReasonRequestBytes
+	// ReasonDecodedBytes: the same of the body decompressed.
+	ReasonDecodedBytes
+	// ReasonRequestSeries: more series than Limits.RequestSeries.
+	ReasonRequestSeries
+	// ReasonRequestSamples: more samples than Limits.RequestSamples.
+	ReasonRequestSamples
+	// ReasonLabelCount: a series with more labels than Limits.LabelCount.
+	ReasonLabelCount
+	// ReasonLabelName: a label's name is longer than Limits.LabelNameBytes.
+	ReasonLabelName
+	// ReasonLabelValue: a label's value is longer than Limits.LabelValueBytes.
+	ReasonLabelValue
+	// ReasonActiveSeries: a series that is new, of a tenant that has as many
+	// as Limits.ActiveSeries.
+	ReasonActiveSeries
+
+	// The limits that a request may be within another time.
+
+	// ReasonRate: more samples than Limits.SamplesPerSecond.
+	ReasonRate
+	// ReasonTenantInFlight: more requests than Limits.InFlightRequests.
+	ReasonTenantInFlight
+	// ReasonInFlightRequests: more requests than GlobalLimits.InFlightRequests.
+	ReasonInFlightRequests
+	// ReasonInFlightBytes: no room within GlobalLimits.InFlightBytes.
+	ReasonInFlightBytes
+	// ReasonConcurrency: too long a wait for GlobalLimits.Concurrency.
+	ReasonConcurrency
+
 	// ReasonFailed: the storage failed. Nothing of the transaction is stored.
 	ReasonFailed
 	// ReasonUnavailable: the storage takes no writes now. Nothing of the
@@ -85,8 +119,8 @@ const (
 	Accepted Class = iota
 	// Final: sending it again cannot help. Never answered by a 5xx alone.
 	Final
-	// Retryable: sending it again may help. Never answered by a 4xx that
-	// makes senders give up.
+	// Retryable: sending it again may help. Never answered by a 4xx but 429,
+	// after which senders come again that are configured to.
 	Retryable
 )
 
@@ -110,7 +144,8 @@ type verdictRow struct {
 }
 
 // verdictTable is the one place that decides. A request is answered with the
-// highest status of its samples, which lets 5xx win over 400 and 400 over 204.
+// highest status of its samples, which lets 5xx win over 429, retryable over
+// final, and 400 over 204.
 var verdictTable = [numReasons]verdictRow{
 	ReasonStored:    {"stored", Accepted, http.StatusNoContent},
 	ReasonDuplicate: {"duplicate", Accepted, http.StatusNoContent},
@@ -136,6 +171,21 @@ var verdictTable = [numReasons]verdictRow{
 	ReasonBadExemplar:        {"invalid_exemplar", Final, http.StatusBadRequest},
 	ReasonTemporality:        {"unsupported_temporality", Final, http.StatusBadRequest},
 	ReasonRefused:            {"refused_by_storage", Final, http.StatusBadRequest},
+
+	ReasonRequestBytes:   {"request_bytes_limit", Final, http.StatusRequestEntityTooLarge},
+	ReasonDecodedBytes:   {"decoded_bytes_limit", Final, http.StatusRequestEntityTooLarge},
+	ReasonRequestSeries:  {"request_series_limit", Final, http.StatusRequestEntityTooLarge},
+	ReasonRequestSamples: {"request_samples_limit", Final, http.StatusRequestEntityTooLarge},
+	ReasonLabelCount:     {"label_count_limit", Final, http.StatusBadRequest},
+	ReasonLabelName:      {"label_name_bytes_limit", Final, http.StatusBadRequest},
+	ReasonLabelValue:     {"label_value_bytes_limit", Final, http.StatusBadRequest},
+	ReasonActiveSeries:   {"active_series_limit", Final, http.StatusBadRequest},
+
+	ReasonRate:             {"ingestion_rate_limit", Retryable, http.StatusTooManyRequests},
+	ReasonTenantInFlight:   {"tenant_in_flight_requests_limit", Retryable, http.StatusTooManyRequests},
+	ReasonInFlightRequests: {"in_flight_requests_limit", Retryable, http.StatusServiceUnavailable},
+	ReasonInFlightBytes:    {"in_flight_bytes_limit", Retryable, http.StatusServiceUnavailable},
+	ReasonConcurrency:      {"concurrency_limit", Retryable, http.StatusServiceUnavailable},
 
 	ReasonFailed:      {"storage_failed", Retryable, http.StatusInternalServerError},
 	ReasonUnavailable: {"storage_unavailable", Retryable, http.StatusServiceUnavailable},

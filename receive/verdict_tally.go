@@ -122,6 +122,14 @@ func (t *tally) written(kind sampleKind) int {
 	return t.samples[ReasonStored][kind] + t.samples[ReasonDuplicate][kind]
 }
 
+// total returns how many samples there are.
+func (t *tally) total() (n int) {
+	for r := range numReasons {
+		n += t.samples[r].total()
+	}
+	return n
+}
+
 // text explains a status other than success.
 func (t *tally) text(tenant string) string {
 	var all, accepted int

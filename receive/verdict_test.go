@@ -73,7 +73,7 @@ func TestVerdictsOfARequest(t *testing.T) {
 			if status != want {
 				t.Errorf("%s and %s: status %d, want %d", a, b, status, want)
 			}
-			if retry := a.Class() == Retryable || b.Class() == Retryable; retry != (status >= 500) {
+			if retry := a.Class() == Retryable || b.Class() == Retryable; retry != (status >= 500 || status == http.StatusTooManyRequests) {
 				t.Errorf("%s and %s: status %d", a, b, status)
 			}
 			if (status == http.StatusNoContent) != (a.Class() == Accepted && b.Class() == Accepted) {

@@ -43,8 +43,8 @@ func runWriteChild(mode, dir string) error {
 	}
 	mux := http.NewServeMux()
 	switch mode {
-	case "server":
-		h, err := NewHandler(tenants, HandlerOptions{TooFarInFuture: -1})
+	case "server", "turns", "bytes", "unlimited":
+		h, err := NewHandler(tenants, HandlerOptions{TooFarInFuture: -1, Limits: func() *LimitSet { return writeLimits[mode] }})
 		if err != nil {
 			return err
 		}

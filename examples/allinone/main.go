@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string) (err error) {
 		bucketConfig  = flags.String("objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML")
 		tenantHeader  = cli.Checked(flags, "receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant", cli.HeaderName)
 		defaultTenant = cli.Checked(flags, "receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none", receive.ValidateTenant)
+		limitsConfig  = flags.String("receive.limits-config-file", "", "`file` with limits in YAML, as for Thanos Receive; read again when it changes")
 		logLevel      = flags.String("log.level", "info", "log from this `level` on: debug, info, warn or error")
 		dataDir       = cli.Folder("./data")
 		external      cli.Labels
@@ -94,7 +95,13 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	write, err := receive.NewHandler(heads, receive.HandlerOptions{TenantHeader: *tenantHeader, DefaultTenant: *defaultTenant, Logger: log, Registerer: reg})
+	limits, err := cli.Limits(ctx, *limitsConfig, log, reg)
+	if err != nil {
+		return err
+	}
+	write, err := receive.NewHandler(heads, receive.HandlerOptions{
+		TenantHeader: *tenantHeader, DefaultTenant: *defaultTenant, Limits: limits.Current, Logger: log, Registerer: reg,
+	})
 	if err != nil {
 		return err
 	}
@@ -135,7 +142,7 @@ func run(ctx context.Context, args []string) (err error) {
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
-	for _, run := range []func(context.Context) error{heads.Run, hist.Run, ship.Run, self.Run} {
+	for _, run := range []func(context.Context) error{heads.Run, hist.Run, ship.Run, self.Run, limits.Run} {
 		g.Go(func() error { return run(running) })
 	}
 	err = g.Wait()

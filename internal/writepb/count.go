@@ -40,6 +40,21 @@ func countFields(body []byte, at span, message string) (n fieldCounts) {
 	}
 }
 
+// NumSamples returns how many floats and histograms the request holds, without
+// decoding them. Of a malformed series it counts what comes before.
+func (r *Request) NumSamples() (floats, histograms int) {
+	field := 4
+	if r.version == V2 {
+		field = 3
+	}
+	for _, at := range r.series {
+		n := countFields(r.body, at, "TimeSeries")
+		floats += n[2]
+		histograms += n[field]
+	}
+	return floats, histograms
+}
+
 // limit returns an error if there are more elements of a field in at than its
 // bytes can hold in earnest.
 func (n fieldCounts) limit(num, least int, at span, message string) error {

@@ -97,8 +97,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, in *receive.Inta
 	}
 	limits := in.Limits()
 	if f.gzip {
-		if s.decoded, bad = h.decompress(body, s.decoded, limits.DecodedBytes); bad != nil {
-			return f, bad
+		if s.decoded, err = h.decompress(body, s.decoded, limits.DecodedBytes, in.Room); err != nil {
+			return f, err
 		}
 		body = s.decoded
 	}
@@ -176,6 +176,10 @@ func (h *Handler) append(w http.ResponseWriter, r *http.Request, f format, in *r
 	refused := refusals{}
 	if len(s.app.samples) > 0 {
 		if err := in.Append(r.Context(), s.app.message(), refused.add); err != nil {
+			var limited receive.RequestError
+			if errors.As(err, &limited) {
+				return limited
+			}
 			// A mistake of ours, not the sender's; but the same will happen again.
 			in.Log(slog.LevelError, "what was translated from OTLP could not be read back", "err", err)
 			return refuse(http.StatusBadRequest, "the request could not be handed on: %v (nothing of it is stored)", err)

@@ -13,6 +13,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+
+	"github.com/varve-tsdb/varve/receive"
 )
 
 const (
@@ -62,8 +64,9 @@ func requestFormat(header http.Header) (f format, err *requestError) {
 	return f, nil
 }
 
-// decompress decodes gzip into buf, which may grow, up to limit bytes.
-func (h *Handler) decompress(body, buf []byte, limit int64) ([]byte, *requestError) {
+// decompress decodes gzip into buf, which may grow, up to limit bytes. room is
+// asked before memory is taken.
+func (h *Handler) decompress(body, buf []byte, limit int64, room func(size int64) receive.RequestError) ([]byte, receive.RequestError) {
 	rd, _ := h.gzips.Get().(*gzip.Reader)
 	if rd == nil {
 		rd = new(gzip.Reader)
@@ -72,16 +75,32 @@ func (h *Handler) decompress(body, buf []byte, limit int64) ([]byte, *requestErr
 	if err := rd.Reset(bytes.NewReader(body)); err != nil {
 		return buf, refuse(http.StatusBadRequest, "the body is not gzip: %v", err)
 	}
-	out := bytes.NewBuffer(buf[:0])
-	n, err := io.Copy(out, io.LimitReader(rd, max(limit, limit+1)))
-	if err != nil {
-		return out.Bytes(), refuse(http.StatusBadRequest, "the body is not gzip, or cut short: %v", err)
+	if err := room(int64(cap(buf))); err != nil {
+		return buf, err
 	}
-	if n > limit {
-		return out.Bytes(), tooLarge(limit)
+	for buf = buf[:0]; ; {
+		if len(buf) == cap(buf) {
+			size := max(leastDecoded, 2*cap(buf))
+			if err := room(int64(size)); err != nil {
+				return buf, err
+			}
+			buf = append(make([]byte, 0, size), buf...)
+		}
+		n, err := rd.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case int64(len(buf)) > limit:
+			return buf, tooLarge(limit)
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, refuse(http.StatusBadRequest, "the body is not gzip, or cut short: %v", err)
+		}
 	}
-	return out.Bytes(), nil
 }
+
+// leastDecoded is the room that is made for a decompressed body at first.
+const leastDecoded = 32 << 10
 
 func tooLarge(limit int64) *requestError {
 	return refuse(http.StatusRequestEntityTooLarge, "the body is more than the %d bytes, decompressed, that this receiver takes; send fewer data points a request", limit)

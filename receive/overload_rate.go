@@ -1,0 +1,45 @@
+package receive
+
+import "time"
+
+// sampleRate is what a tenant has sent of late: a bucket that fills with each
+// sample, runs out at the rate allowed, and takes more as long as it is below
+// the burst. So a request of any size passes in the end, and the next waits the
+// longer for it. The zero value is an empty bucket.
+type sampleRate struct {
+	level float64
+	at    time.Time // when level was so
+}
+
+// burst returns the size of the bucket.
+func (l *Limits) burst() float64 {
+	if l.SamplesBurst > 0 {
+		return l.SamplesBurst
+	}
+	return l.SamplesPerSecond * defaultBurst.Seconds()
+}
+
+// wait returns how long it takes until something may be taken; zero is now.
+func (r *sampleRate) wait(now time.Time, l *Limits) time.Duration {
+	if l.SamplesPerSecond <= 0 {
+		*r = sampleRate{}
+		return 0
+	}
+	if passed := now.Sub(r.at).Seconds(); passed > 0 {
+		r.level = max(r.level-passed*l.SamplesPerSecond, 0)
+		r.at = now
+	}
+	over := r.level - l.burst()
+	if over < 0 {
+		return 0
+	}
+	// A limit may be as small as one likes, and time.Duration is not as long.
+	return max(time.Duration(min(over/l.SamplesPerSecond, mostRateWait.Seconds())*float64(time.Second)), time.Millisecond)
+}
+
+// mostRateWait bounds what a sender is told to wait, so that it notices before
+// long that a limit was raised.
+const mostRateWait = time.Minute
+
+// add counts n samples; fewer than none are given back.
+func (r *sampleRate) add(n int) { r.level = max(r.level+float64(n), 0) }
