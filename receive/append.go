@@ -56,6 +56,14 @@ type appendRun struct {
 	lone     []loneExemplars
 	doubtful []appendDoubt
 	tally    tally
+
+	picked   []uint32 // if picky, the series to append
+	picky    bool
+	at       uint32          // the position of the series at hand, once it has to be decoded
+	second   bool            // the transaction is that of what was left for later
+	outcomes []seriesOutcome // by position; nil if nobody asks
+	// outcomesRoom is what outcomes are made in.
+	outcomesRoom []seriesOutcome
 }
 
 // appendLimits are the bounds of a request, inclusive.
@@ -90,7 +98,7 @@ func (a *appendRun) run(ctx context.Context) error {
 	if err := a.checkMetadata(); err != nil {
 		return err
 	}
-	for i := 0; i < a.req.NumSeries(); {
+	for i := 0; i < a.numPicked(); {
 		n, err := a.appendSome(ctx, i)
 		if err != nil {
 			return err
@@ -157,6 +165,7 @@ func (a *appendRun) abandon() {
 	}
 	a.tally.exemplars[exemplarFailed] += a.tx.exemplars
 	a.tx.samples, a.tx.exemplars = [numReasons]tallyCounts{}, 0
+	a.settleBroken()
 }
 
 // commit makes the transaction last. Only now are its samples stored.

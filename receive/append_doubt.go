@@ -33,6 +33,7 @@ const maxMisses = 64
 
 // appendDoubt is a refused sample that may be stored already.
 type appendDoubt struct {
+	at     uint32 // the position of its series in the request
 	ls     labels.Labels
 	t      int64
 	val    sampleValue
@@ -52,7 +53,7 @@ func (a *appendRun) doubt(t *appendTarget, reason Reason, ts int64, val sampleVa
 	if _, ok := a.to.(StoredQuerier); !ok || len(a.doubtful) >= maxDoubts {
 		return false
 	}
-	a.doubtful = append(a.doubtful, appendDoubt{ls: t.ls, t: ts, val: val, reason: reason, err: err})
+	a.doubtful = append(a.doubtful, appendDoubt{at: a.at, ls: t.ls, t: ts, val: val, reason: reason, err: err})
 	return true
 }
 
@@ -74,6 +75,7 @@ func (a *appendRun) resolveDoubts(ctx context.Context) {
 			a.tally.add(ReasonDuplicate, d.val.kind())
 			continue
 		}
+		a.at = d.at
 		a.refusePoint(&appendTarget{ls: d.ls, named: true}, d.reason, d.val.kind(), d.t, d.err)
 	}
 }

@@ -11,18 +11,18 @@ import (
 // lookUpBatch is how many series are looked up under one lock.
 const lookUpBatch = 128
 
-// appendSome appends series from i on and returns how many. With a transaction
+// appendSome appends series from the i-th on and returns how many. With a transaction
 // open over a storage that keeps references, those of known series are found
 // without decoding labels.
 func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 	if a.tx.refs == nil {
-		return 1, a.appendAt(ctx, i, &knownSeries{})
+		return 1, a.appendAt(ctx, a.pickedAt(i), &knownSeries{})
 	}
-	batch := a.known[:min(lookUpBatch, a.req.NumSeries()-i)]
+	batch := a.known[:min(lookUpBatch, a.numPicked()-i)]
 	for j := range batch {
 		k := &batch[j]
 		k.ref = 0
-		k.keyed = a.req.Outline(i+j, &k.Outline)
+		k.keyed = a.req.Outline(a.pickedAt(i+j), &k.Outline)
 	}
 	refs := a.tx.refs.SeriesRefs()
 	a.next = refs.lookUp(batch, a.next)
@@ -34,7 +34,7 @@ func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 				continue
 			}
 		}
-		if err := a.appendAt(ctx, i+j, k); err != nil {
+		if err := a.appendAt(ctx, a.pickedAt(i+j), k); err != nil {
 			return 0, err
 		}
 	}
@@ -72,12 +72,14 @@ func (a *appendRun) appendKnown(k *knownSeries) bool {
 // appendAt decodes series i and appends it, and learns its reference. k says
 // what is known of it.
 func (a *appendRun) appendAt(ctx context.Context, i int, k *knownSeries) error {
+	a.at = uint32(i)
 	if err := a.req.Series(i, &a.series); err != nil {
 		return fmt.Errorf("series %d: %w", i, err)
 	}
 	if err := a.appendSeries(ctx, k.ref); err != nil {
 		return fmt.Errorf("series %d: %w", i, err)
 	}
+	a.settleSeries()
 	// Metadata goes to the storage with the first sample that is stored.
 	t := &a.target
 	if k.keyed && t.ref != k.ref && t.ref != 0 && (t.stored || t.ref == droppedRef) {

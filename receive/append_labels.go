@@ -154,6 +154,7 @@ func checkLabels(ls []writepb.Label) (Reason, error) {
 
 // refuseSeries gives the series whose labels are in a.labels the verdict.
 func (a *appendRun) refuseSeries(r appendRefusal, n tallyCounts) {
+	a.settle(r.reason)
 	if e := a.tally.refuse(r.reason, n); e != nil {
 		e.series, e.err = describeLabels(a.labels), r.err
 	}

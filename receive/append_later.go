@@ -13,6 +13,7 @@ import (
 // same transaction. Once that is committed the storage itself can say what it
 // thinks of this one.
 type appendLater struct {
+	at   uint32 // the position of its series in the request
 	ls   labels.Labels
 	st   int64
 	t    int64
@@ -32,12 +33,13 @@ func (a *appendRun) appendLater(ctx context.Context) {
 		}
 		return cmp.Compare(x.t, y.t)
 	})
+	a.second = true
 	later := a.later
 	for i, p := range later {
 		if i == 0 || !labels.Equal(p.ls, later[i-1].ls) {
 			a.target = appendTarget{ls: p.ls, named: true, asked: true}
 		}
-		a.target.opts = p.opts
+		a.at, a.target.opts = p.at, p.opts
 		a.appendPoint(ctx, &a.target, p.st, p.t, p.val)
 		a.exemplarsLeft(&a.target, nil)
 	}

@@ -93,6 +93,8 @@ type appendTarget struct {
 	last    appendLast
 	hasLast bool
 	stored  bool // something was appended
+	// repeated: samples that the transaction has already came again.
+	repeated bool
 }
 
 // appendSeries gives each sample of a.series, which is known by ref unless that
@@ -104,6 +106,7 @@ func (a *appendRun) appendSeries(ctx context.Context, ref storage.SeriesRef) err
 	if a.tx.broken != 0 {
 		a.tally.samples[a.tx.broken][floatSample] += n[floatSample]
 		a.tally.samples[a.tx.broken][histogramSample] += n[histogramSample]
+		a.settle(a.tx.broken)
 		return nil
 	}
 	if ref == droppedRef {
@@ -173,6 +176,7 @@ func (a *appendRun) dropSeries(n tallyCounts) {
 	a.tally.samples[ReasonDropped][floatSample] += n[floatSample]
 	a.tally.samples[ReasonDropped][histogramSample] += n[histogramSample]
 	a.tally.exemplars[exemplarRefused] += len(a.series.Exemplars)
+	a.settle(ReasonDropped)
 }
 
 // seriesPoints returns the samples and histograms of a.series by time. Senders
@@ -230,7 +234,7 @@ func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int
 	kind := val.kind()
 	switch {
 	case a.tx.broken != 0:
-		a.tally.add(a.tx.broken, kind)
+		a.breakPoint(kind)
 		return
 	case ts > maxTimestamp || ts < minTimestamp:
 		a.refusePoint(t, ReasonBadTimestamp, kind, ts, errBadTimestamp)
@@ -239,7 +243,7 @@ func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int
 		a.refusePoint(t, ReasonTooFarInFuture, kind, ts, errTooFarInFuture)
 		return
 	case !a.open(ctx):
-		a.tally.add(a.tx.broken, kind)
+		a.breakPoint(kind)
 		return
 	}
 	a.ask(t)
@@ -248,12 +252,13 @@ func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int
 		// An appender does not compare the samples of one transaction with
 		// each other: it would take this one and lose it silently.
 		if a.needLabels(t, kind) {
-			a.later = append(a.later, appendLater{ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
+			a.later = append(a.later, appendLater{at: a.at, ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
 		}
 		return
 	case t.hasLast && ts == t.last.t:
 		if val.equal(t.last.val) {
 			a.tx.samples[ReasonDuplicate][kind]++
+			t.repeated = true
 			return
 		}
 		a.refusePoint(t, ReasonConflict, kind, ts, errOtherInRequest)
@@ -298,7 +303,7 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 	reason := ReasonOf(err)
 	if reason.Class() == Retryable {
 		a.fail(ctx, err)
-		a.tally.add(a.tx.broken, val.kind())
+		a.breakPoint(val.kind())
 		return
 	}
 	if a.doubt(t, reason, ts, val, err) {
@@ -307,7 +312,14 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 	a.refusePoint(t, reason, val.kind(), ts, err)
 }
 
+// breakPoint gives a sample the verdict that broke the transaction.
+func (a *appendRun) breakPoint(kind sampleKind) {
+	a.tally.add(a.tx.broken, kind)
+	a.settle(a.tx.broken)
+}
+
 func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind, ts int64, err error) {
+	a.settle(reason)
 	var n tallyCounts
 	n[kind] = 1
 	if e := a.tally.refuse(reason, n); e != nil {

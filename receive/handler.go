@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -34,11 +35,15 @@ type Handler struct {
 	rules   uint64    // no two handlers have the same
 }
 
-// NewHandler returns a Handler that appends to to. The error says what is wrong
-// with the options, or that the metrics are registered already.
+// NewHandler returns a Handler that appends to to, which may be nil if the
+// options have a Router that only routes. The error says what is wrong with the
+// arguments, or that the metrics are registered already.
 func NewHandler(to Appendable, opts HandlerOptions) (*Handler, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("receive handler options: %w", err)
+	}
+	if err := checkStorage(to, opts); err != nil {
+		return nil, fmt.Errorf("receive handler: %w", err)
 	}
 	byDefault := opts.TooFarInFuture == 0
 	opts = opts.withDefaults()
@@ -52,6 +57,18 @@ func NewHandler(to Appendable, opts HandlerOptions) (*Handler, error) {
 	h := &Handler{to: to, opts: opts, metrics: metrics, rules: rand.Uint64()}
 	h.scratch.New = func() any { return newHandlerScratch() }
 	return h, nil
+}
+
+// checkStorage returns an error if what a Handler is to append to does not fit
+// what its Router does.
+func checkStorage(to Appendable, opts HandlerOptions) error {
+	switch routes := opts.Router != nil && opts.Router.self == ""; {
+	case to == nil && !routes:
+		return errors.New("there is no storage to append to, and no Router that sends everything to other receivers: give it one, or a Router whose self is empty")
+	case to == nil && len(opts.Relabel) > 0:
+		return errors.New("Relabel: a receiver that only routes applies no rules: give them to those that store")
+	}
+	return nil
 }
 
 // leadBounder is an optional power of an Appendable: to say how far ahead of
@@ -100,6 +117,10 @@ func (h *Handler) serve(a *handlerAnswer, s *handlerScratch, w http.ResponseWrit
 	if err != nil {
 		return err
 	}
+	replica, err := h.requestReplica(r.Header, tenant)
+	if err != nil {
+		return err
+	}
 	if s.body, err = requestBody(w, r, s.body, h.opts.MaxBodyBytes); err != nil {
 		return err
 	}
@@ -110,13 +131,13 @@ func (h *Handler) serve(a *handlerAnswer, s *handlerScratch, w http.ResponseWrit
 	if err := s.run.req.Reset(a.version, s.decoded); err != nil {
 		return refuseRequest(http.StatusBadRequest, "%v", err)
 	}
-	return h.append(a, s, tenant, r)
+	return h.append(a, s, tenant, replica, r)
 }
 
-func (h *Handler) append(a *handlerAnswer, s *handlerScratch, tenant string, r *http.Request) *requestError {
+func (h *Handler) append(a *handlerAnswer, s *handlerScratch, tenant string, replica int, r *http.Request) *requestError {
 	run := &s.run
 	run.to, run.tenant, run.limits = h.to, tenant, h.limits(len(s.decoded))
-	if err := run.run(r.Context()); err != nil {
+	if err := h.appendOrRoute(r.Context(), run, replica); err != nil {
 		return refuseRequest(http.StatusBadRequest, "%s (nothing of this request is stored)", err)
 	}
 	failed, last := run.appendMetadata(r.Context())
@@ -127,6 +148,17 @@ func (h *Handler) append(a *handlerAnswer, s *handlerScratch, tenant string, r *
 	h.metrics.verdicts(h.tenantLabel(tenant, a.tally), a.tally, run.req.NumMetadata(), failed)
 	h.logVerdicts(r, tenant, a, last)
 	return nil
+}
+
+// appendOrRoute appends the request in run, here or on the receivers that its
+// series belong on. What is a replica already is appended here. On error the
+// request is malformed and nothing of it is stored; otherwise the tally of run
+// says it all.
+func (h *Handler) appendOrRoute(ctx context.Context, run *appendRun, replica int) error {
+	if h.opts.Router != nil && replica == 0 {
+		return h.opts.Router.route(ctx, run)
+	}
+	return run.run(ctx)
 }
 
 // tenantLabel returns the tenant as it stands in metrics: not at all before

@@ -55,8 +55,14 @@ type HandlerOptions struct {
 	// Relabel are rules that each series goes through before it is stored, in
 	// the meaning of Prometheus' write_relabel_configs. What they drop is
 	// counted as dropped and is no refusal. They see the labels as they were
-	// sent, without the tenant's name and external labels. Default none.
+	// sent, without the tenant's name and external labels. With a Router they
+	// are applied where a series is stored, so all receivers of a group should
+	// have the same. Default none.
 	Relabel []*relabel.Config
+	// Router sends each series to the receivers that it belongs on by the
+	// hashrings, this one among them or not. Default nil: everything is appended
+	// here. The Handler does not close it.
+	Router *Router
 	// RetryAfter is what a sender is told to wait before it sends a request
 	// again, where that may help. It is rounded up to whole seconds. Default 5 seconds. Negative sends no Retry-After,
 	// which leaves it to the sender.

@@ -26,10 +26,10 @@ func newHandlerScratch() *handlerScratch {
 // recycle forgets the request. It returns false if s is too large to be kept.
 func (s *handlerScratch) recycle() bool {
 	s.run.forget()
-	const pointSize, labelSize, exemplarSize, learntSize = 24, 48, 48, 24
+	const pointSize, labelSize, exemplarSize, learntSize, outcomeSize = 24, 48, 48, 24, 2
 	size := cap(s.body) + cap(s.decoded) + s.run.req.Footprint() + s.run.series.Footprint() +
 		pointSize*cap(s.run.points) + labelSize*cap(s.run.labels) + exemplarSize*cap(s.run.carried) +
-		learntSize*cap(s.run.learnt) + s.run.seenFootprint()
+		learntSize*cap(s.run.learnt) + outcomeSize*cap(s.run.outcomesRoom) + s.run.seenFootprint()
 	return size <= maxScratchBytes
 }
 
@@ -51,4 +51,6 @@ func (a *appendRun) forget() {
 	a.expanded = 0
 	a.later, a.lone, a.doubtful = nil, nil, nil
 	a.target, a.tx, a.tally = appendTarget{}, appendTx{}, tally{}
+	a.pickAll()
+	a.second, a.outcomes = false, nil
 }

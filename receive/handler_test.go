@@ -316,7 +316,7 @@ func TestHandlerMetrics(t *testing.T) {
 	wantAnswer(t, rwRequest{message: v2Of(goodV1())}.send(t, h), 204)
 	wantAnswer(t, rwRequest{method: "GET"}.send(t, h), 405)
 	want := `
-# HELP varve_receive_requests_total Remote write requests by protocol version and status code of the answer.
+# HELP varve_receive_requests_total Remote write requests by protocol version, peer for those that other receivers have forwarded, and status code of the answer.
 # TYPE varve_receive_requests_total counter
 varve_receive_requests_total{code="204",version="2.0"} 1
 varve_receive_requests_total{code="400",version="1.0"} 1

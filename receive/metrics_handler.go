@@ -26,7 +26,7 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 	m := &handlerMetrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_requests_total",
-			Help: "Remote write requests by protocol version and status code of the answer.",
+			Help: "Remote write requests by protocol version, peer for those that other receivers have forwarded, and status code of the answer.",
 		}, []string{"version", "code"}),
 		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "varve_receive_samples_total",

@@ -1,0 +1,176 @@
+package receive
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/varve-tsdb/varve/internal/writepb"
+)
+
+// split looks at every series of the request, says which receivers it belongs
+// on, and encodes what they are to get. An error means that the request is
+// malformed; nothing has been sent then.
+func (s *routing) split() error {
+	a := s.run
+	if err := a.checkMetadata(); err != nil {
+		return err
+	}
+	s.series = slices.Grow(s.series[:0], a.req.NumSeries())[:a.req.NumSeries()]
+	if s.ring != nil {
+		replicas := s.ring.ReplicationFactor()
+		s.quorum = WriteQuorum(replicas)
+		s.places = slices.Grow(s.places[:0], replicas)[:replicas]
+		n := len(s.view.peers) * replicas
+		s.table = slices.Grow(s.table[:0], n)[:n]
+		clear(s.table)
+	}
+	s.hash.Reset(a.tenant)
+	for i := range s.series {
+		if err := s.splitSeries(i); err != nil {
+			return fmt.Errorf("series %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (s *routing) splitSeries(i int) error {
+	a, r := s.run, &s.series[i]
+	*r = routedSeries{}
+	if err := a.req.Series(i, &a.series); err != nil {
+		return err
+	}
+	if err := s.checkPoints(); err != nil {
+		return err
+	}
+	n := tallyCounts{len(a.series.Samples), len(a.series.Histograms)}
+	refusal := s.checkSeries()
+	switch {
+	case errors.Is(refusal.err, errMalformed):
+		return refusal.err
+	case refusal.err == nil && n.total()+len(a.series.Exemplars) == 0:
+		if a.req.Version() == writepb.V1 {
+			return nil // There is nothing to be stored.
+		}
+		refusal = appendRefusal{ReasonNoSamples, errNoSamples}
+	case refusal.err == nil && s.ring == nil:
+		refusal = appendRefusal{ReasonUnavailable, s.failure}
+	}
+	if refusal.err != nil {
+		r.refused = refusal.reason
+		if e := s.tally.refuse(refusal.reason, n); e != nil {
+			e.series, e.err = describeLabels(s.labels), refusal.err
+		}
+		return nil
+	}
+	r.samples = [numSampleKinds]uint32{uint32(n[floatSample]), uint32(n[histogramSample])}
+	r.exemplars = uint32(len(a.series.Exemplars))
+	s.place(uint32(i), r)
+	return nil
+}
+
+// checkSeries returns why a.series, whose labels come into s.labels in the order
+// they were sent, is refused by any receiver. Peers would refuse the whole
+// message for some of that.
+func (s *routing) checkSeries() appendRefusal {
+	a := s.run
+	var err error
+	a.labels, err = a.series.AppendLabels(a.labels[:0])
+	s.labels = append(s.labels[:0], a.labels...)
+	if err != nil {
+		if errors.Is(err, writepb.ErrLabels) {
+			return appendRefusal{ReasonLabelsTooLong, err}
+		}
+		return appendRefusal{ReasonBadSymbol, err}
+	}
+	if err := a.chargeLabels(); err != nil {
+		return appendRefusal{ReasonLabelsTooLong, err}
+	}
+	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
+		slices.SortFunc(a.labels, compareLabelNames)
+	}
+	reason, err := checkLabels(a.labels)
+	return appendRefusal{reason, err}
+}
+
+// checkPoints walks what of a.series is not decoded yet, and takes those of the
+// exemplars out that no receiver would keep. An error means that the request is
+// malformed.
+func (s *routing) checkPoints() error {
+	a := s.run
+	if err := a.series.Check(s.labels); err != nil || a.req.Version() == writepb.V1 {
+		return err
+	}
+	good := a.series.Exemplars[:0]
+	for _, raw := range a.series.Exemplars {
+		var err error
+		_, a.labels, err = a.series.Exemplar(raw, a.labels[:0])
+		switch {
+		case errors.Is(err, writepb.ErrSymbol):
+			s.refuseExemplar(err)
+		case err != nil || a.chargeLabels() != nil || exemplarTooLong(a.labels):
+			s.tally.exemplars[exemplarInvalid]++
+		default:
+			good = append(good, raw)
+		}
+	}
+	a.series.Exemplars = good
+	return nil
+}
+
+// refuseExemplar counts an exemplar with bad references of a.series.
+func (s *routing) refuseExemplar(err error) {
+	s.tally.exemplars[exemplarInvalid]++
+	if e := s.tally.refuse(ReasonBadExemplar, tallyCounts{}); e != nil {
+		// What is wrong with the labels is told by itself.
+		s.labels, _ = s.run.series.AppendLabels(s.labels[:0])
+		e.series, e.err = describeLabels(s.labels), err
+	}
+}
+
+// place adds a.series to what is appended here, and to what goes to peers.
+func (s *routing) place(i uint32, r *routedSeries) {
+	for _, l := range s.labels {
+		s.hash.Label(l.Name, l.Value)
+	}
+	replicas := s.ring.Place(s.hash.Sum(), s.places)
+	r.placed = true
+	s.pending++
+	var encoded []byte
+	for replica, endpoint := range s.places[:replicas] {
+		peer := s.view.peers[endpoint]
+		if peer == nil {
+			s.local = append(s.local, i)
+			continue
+		}
+		share := s.share(endpoint, replica)
+		share.series = append(share.series, i)
+		if share.err != nil {
+			continue
+		}
+		if encoded == nil {
+			encoded = s.encode(i)
+		}
+		*share.message = writepb.AppendMessage(*share.message, encoded)
+	}
+}
+
+// encode returns a.series as one of 1.0.
+func (s *routing) encode(i uint32) []byte {
+	a := s.run
+	if a.req.Version() == writepb.V1 {
+		return a.req.Encoded(int(i))
+	}
+	s.encoded = a.series.AppendV1(s.encoded[:0], s.labels, a.labels)
+	return s.encoded
+}
+
+// share returns what an endpoint gets as a replica, counted from 0.
+func (s *routing) share(endpoint uint32, replica int) *forwardShare {
+	at := &s.table[int(endpoint)*s.ring.ReplicationFactor()+replica]
+	if *at == 0 {
+		s.shares = append(s.shares, s.router.newShare(s.view.peers[endpoint], s.run.tenant, replica+1))
+		*at = uint32(len(s.shares))
+	}
+	return s.shares[*at-1]
+}
