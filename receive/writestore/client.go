@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/varve-tsdb/varve/receive"
@@ -20,8 +23,21 @@ type Client struct {
 
 // NewClient returns a Client over a connection, which stays the caller's: who
 // wants it closed with the client has a receive.Peer of both. It needs no
-// options of its own; for compression make it with SnappyDialOptions.
+// options of its own; the connection should have DialOptions, and for compression
+// SnappyDialOptions.
 func NewClient(conn grpc.ClientConnInterface) *Client { return &Client{conn: conn} }
+
+// DialOptions have a connection notice soon that its peer has gone, and that it is
+// there again: it sends a ping after 10 seconds without traffic, and tries to
+// connect every 5 seconds at least, where gRPC's default rises to two minutes.
+func DialOptions() []grpc.DialOption {
+	retry := backoff.DefaultConfig
+	retry.BaseDelay, retry.MaxDelay = 100*time.Millisecond, 5*time.Second
+	return []grpc.DialOption{
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
+	}
+}
 
 // Write sends the series of each tenant in a call of its own, one after the
 // other, because what Thanos' receivers read is series of one tenant. It returns

@@ -71,10 +71,9 @@
 //
 // Clients of Thanos send a ping after 10 seconds without traffic, for which
 // gRPC's servers close connections by default: theirs is a minimum of 5 minutes.
-// GRPCOptions allows one every 5 seconds. Connections to peers should do likewise,
-// or one that died without a word costs the forward timeout of each write:
-//
-//	grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second})
+// GRPCOptions allows one every 5 seconds. Connections to peers should have
+// DialOptions, or one that died without a word costs the forward timeout of each
+// write, and one to a peer that was away for long is not made again for minutes.
 //
 // # Not here
 //

@@ -24,10 +24,7 @@ const (
 // what is kept of each is many more.
 const maxTuples = 1 << 16
 
-var (
-	errMalformed  = errors.New("the message is no valid thanos.WriteRequest")
-	errBadReplica = errors.New("bad replica")
-)
+var errMalformed = errors.New("the message is no valid thanos.WriteRequest")
 
 // encodeRequest encodes series of one tenant as fields 1 to 3. They are copied
 // once, since gRPC may hold on to what it sends for longer than a call takes
@@ -67,7 +64,7 @@ func decodeRequest(body []byte) (*receive.PeerRequest, error) {
 		switch {
 		case f.is(fieldReplica, protowire.VarintType):
 			if f.number > math.MaxInt32 {
-				return nil, fmt.Errorf("%w: %d; replicas are counted from 1, and 0 is none", errBadReplica, int64(f.number))
+				return nil, fmt.Errorf("%w: %d; replicas are counted from 1, and 0 is none", receive.ErrBadReplica, int64(f.number))
 			}
 			req.Replica = int(f.number)
 		case f.is(fieldTuples, protowire.BytesType):

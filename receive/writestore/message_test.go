@@ -126,8 +126,8 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"no tag":            {[]byte{0}, errMalformed},
 		"end of a group":    {[]byte{1<<3 | 4}, errMalformed},
 		"too many tenants":  {tooMany, errMalformed},
-		"replica below one": {replica(-1), errBadReplica},
-		"replica too large": {replica(1 << 40), errBadReplica},
+		"replica below one": {replica(-1), receive.ErrBadReplica},
+		"replica too large": {replica(1 << 40), receive.ErrBadReplica},
 	} {
 		if _, err := decodeRequest(c.body); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
@@ -168,7 +168,7 @@ func FuzzDecodeRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want, valid := readOracle(body)
 		got, err := decodeRequest(body)
-		if errors.Is(err, errBadReplica) {
+		if errors.Is(err, receive.ErrBadReplica) {
 			return
 		}
 		if (err == nil) != valid {

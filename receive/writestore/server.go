@@ -113,10 +113,10 @@ func remoteWrite(service any, ctx context.Context, decode func(any) error, inter
 func (s *Server) remoteWrite(ctx context.Context, received *receivedRequest) (*response, error) {
 	req, err := decodeRequest(received.body)
 	switch {
-	case errors.Is(err, errBadReplica):
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	case err != nil:
+	case errors.Is(err, errMalformed):
 		return nil, status.Error(codes.Internal, err.Error())
+	case err != nil:
+		return nil, refuse(ctx, err)
 	case len(req.Tenants) == 0:
 		return &response{}, nil
 	}
@@ -153,6 +153,8 @@ func codeOf(ctx context.Context, err error) codes.Code {
 		return status.FromContextError(ctx.Err()).Code()
 	}
 	switch reason := receive.ReasonOf(err); {
+	case errors.Is(err, receive.ErrBadReplica):
+		return codes.InvalidArgument
 	case reason.Class() == receive.Final:
 		return codes.AlreadyExists
 	case reason == receive.ReasonUnavailable:

@@ -66,6 +66,7 @@ func TestStatusesOfAServer(t *testing.T) {
 		{"not ready", fmt.Errorf("tenant t: %w", receive.ErrUnavailable), body, codes.Unavailable},
 		{"retryable", retryableError(true), body, codes.Unavailable},
 		{"final", retryableError(false), body, codes.AlreadyExists},
+		{"no such replica", fmt.Errorf("tenant t: %w", receive.ErrBadReplica), body, codes.InvalidArgument},
 		{"failed", errors.New("on fire"), body, codes.Internal},
 		{"refused for good", refused(receive.ReasonOutOfOrder, receive.ReasonNoMetricName), body, codes.AlreadyExists},
 		{"some to come again", refused(receive.ReasonOutOfOrder, receive.ReasonFailed), body, codes.Unavailable},
