@@ -1,7 +1,8 @@
 // Package e2e runs Varve against the programs it is made for: real Prometheus
-// servers that send to it, a real object store that keeps its blocks. It is a
-// module of its own, so that none of what it needs reaches a host's go.mod,
-// and it knows Varve only by the example programs and their HTTP interface.
+// servers and agents and a vmagent that send to it, a real object store that
+// keeps its blocks, a Thanos Receive beside it in a hashring. It is a module of
+// its own, so that none of what it needs reaches a host's go.mod, and it knows
+// Varve only by the example programs, their HTTP interface and their data.
 //
 // The peers are built by the Go tool from the module files in peers, each with
 // versions of its own, into a cache folder outside the tree

@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/snappy"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// receiver is a member of a hashring.
+type receiver struct {
+	grpc, write, http string // addresses
+	dataDir           string
+	*process
+}
+
+// hashring is what the members of one are started with.
+type hashring struct {
+	config   string // JSON
+	replicas int
+}
+
+// newReceiver reserves the addresses of a receiver that is yet to be started.
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	return &receiver{grpc: freeAddress(t), write: freeAddress(t), http: freeAddress(t), dataDir: t.TempDir()}
+}
+
+// flags are those that Varve's receiver and Thanos' have in common.
+func (r *receiver) flags(name string, ring hashring) []string {
+	return []string{
+		"--grpc-address=" + r.grpc, "--remote-write.address=" + r.write, "--http-address=" + r.http,
+		"--tsdb.path=" + r.dataDir, "--label=receive_replica=" + fmt.Sprintf("%q", name),
+		"--receive.hashrings=" + ring.config, "--receive.local-endpoint=" + r.grpc,
+		"--receive.replication-factor=" + fmt.Sprint(ring.replicas), "--log.level=debug",
+	}
+}
+
+func (r *receiver) startVarve(t *testing.T, binary, name string, ring hashring) {
+	t.Helper()
+	r.process = start(t, name, binary, r.flags(name, ring)...)
+	r.ready(t, "http://"+r.http+"/-/ready")
+}
+
+func (r *receiver) startThanos(t *testing.T, ring hashring) {
+	t.Helper()
+	args := append([]string{"receive", "--receive.capnproto-address=" + freeAddress(t)}, r.flags("thanos", ring)...)
+	r.process = start(t, "thanos", peer(t, "thanos"), args...)
+	r.ready(t, "http://"+r.http+"/-/ready")
+}
+
+// send writes series by remote write 1.0 and returns the status and the text of
+// the answer.
+func (r *receiver) send(t *testing.T, series []prompb.TimeSeries) (int, string) {
+	t.Helper()
+	body, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.write+"/api/v1/receive", bytes.NewReader(snappy.Encode(nil, body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	req.Header.Set("Content-Encoding", "snappy")
+	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// mustSend writes series until they are taken: receivers that have just started
+// do not reach each other at once.
+func (r *receiver) mustSend(t *testing.T, series []prompb.TimeSeries) {
+	t.Helper()
+	eventually(t, 30*time.Second, func() error {
+		if status, text := r.send(t, series); status/100 != 2 {
+			return fmt.Errorf("%s answers %d: %s", r.name, status, text)
+		}
+		return nil
+	})
+}
+
+// stored is what a receiver that has ended has on its disk of a tenant, blocks
+// and log, as Prometheus' TSDB reads it: samples by series, as text.
+func (r *receiver) stored(t *testing.T, tenant string) map[string][]string {
+	t.Helper()
+	db, err := tsdb.OpenDBReadOnly(filepath.Join(r.dataDir, tenant), t.TempDir(), nil)
+	if err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	defer db.Close()
+	q, err := db.Querier(0, 1<<62)
+	if err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	defer q.Close()
+	found := map[string][]string{}
+	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "ring_.*"))
+	for set.Next() {
+		s := set.At()
+		for it := s.Iterator(nil); ; {
+			kind := it.Next()
+			if kind == chunkenc.ValNone {
+				if err := it.Err(); err != nil {
+					t.Fatalf("%s: %s: %v", r.name, s.Labels(), err)
+				}
+				break
+			}
+			found[s.Labels().String()] = append(found[s.Labels().String()], sampleText(it, kind))
+		}
+	}
+	if err := set.Err(); err != nil {
+		t.Fatalf("%s: %v", r.name, err)
+	}
+	return found
+}
+
+func sampleText(it chunkenc.Iterator, kind chunkenc.ValueType) string {
+	if kind == chunkenc.ValFloat {
+		at, v := it.At()
+		return fmt.Sprintf("%v@%d", v, at)
+	}
+	at, h := it.AtFloatHistogram(nil)
+	return fmt.Sprintf("count %v sum %v@%d", h.Count, h.Sum, at)
+}
