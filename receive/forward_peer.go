@@ -17,17 +17,10 @@ const (
 	errPeerBusy      = retryableError("too much is on its way to it already")
 )
 
-// ErrBadReplica: a request names a copy of its series that there is not. Final;
-// the replication factor must be the same on all receivers.
-var ErrBadReplica error = permanentError("no such replica")
-
-// permanentError is a sentinel that says so itself.
-type permanentError string
-
-func (e permanentError) Error() string { return string(e) }
-
-// Retryable tells that the same request fails again.
-func (permanentError) Retryable() bool { return false }
+// ErrBadReplica: a request names a copy of its series that there is not. The
+// replication factor must be the same on all receivers. From a peer it is
+// retryable, so that nothing is lost until that is so.
+var ErrBadReplica = errors.New("no such replica")
 
 // ForwardError is why another receiver did not take what was forwarded to it. Of
 // what class that is Err says.

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -106,8 +107,11 @@ func (h *Handler) requestReplica(header http.Header, tenant string) (int, *reque
 		return 0, refuseRequest(http.StatusBadRequest, "header %s: %q is not a number", replicaHeader, text)
 	}
 	if err := h.checkReplica(tenant, replica); err != nil {
-		refusal := refuseRequest(ReasonOf(err).Status(), "header %s: %v", replicaHeader, err)
-		refusal.retry = ReasonOf(err).Class() == Retryable
+		if errors.Is(err, ErrBadReplica) {
+			return 0, refuseRequest(http.StatusBadRequest, "header %s: %v", replicaHeader, err)
+		}
+		refusal := refuseRequest(http.StatusServiceUnavailable, "header %s: %v", replicaHeader, err)
+		refusal.retry = true
 		return 0, refusal
 	}
 	return replica, nil
