@@ -1,10 +1,10 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,15 +37,11 @@ func ringBatch(at time.Time) (series []prompb.TimeSeries) {
 func startRing(t *testing.T, algorithm string, replicas int) (one, other, thanos *receiver) {
 	t.Helper()
 	one, other, thanos = newReceiver(t), newReceiver(t), newReceiver(t)
-	config, err := json.Marshal([]map[string]any{{"algorithm": algorithm, "endpoints": []string{one.grpc, other.grpc, thanos.grpc}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring := hashring{config: string(config), replicas: replicas}
+	members := []*receiver{one, other, thanos}
 	binary := example(t, "receive")
-	thanos.startThanos(t, ring)
-	one.startVarve(t, binary, "one", ring)
-	other.startVarve(t, binary, "other", ring)
+	thanos.startThanos(t, "thanos", newHashring(t, algorithm, replicas, true, members...), thanos.local())
+	one.startVarve(t, binary, "one", newHashring(t, algorithm, replicas, true, members...), one.local())
+	other.startVarve(t, binary, "other", newHashring(t, algorithm, replicas, false, members...), other.local())
 	return one, other, thanos
 }
 
@@ -98,6 +94,54 @@ func TestThanosInTheRing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Routers of either kind before stores of either kind, which know of no hashring.
+func TestRoutersBeforeStores(t *testing.T) {
+	binary, bucket := example(t, "receive"), t.TempDir()
+	stores := []*receiver{newReceiver(t), newReceiver(t)}
+	stores[0].startThanos(t, "thanos-store", hashring{})
+	stores[1].startVarve(t, binary, "varve-store", hashring{}, "--objstore.config-file="+
+		writeFile(t, "bucket.yaml", "type: FILESYSTEM\nconfig: {directory: "+bucket+"}\n"))
+	routers := []*receiver{newReceiver(t), newReceiver(t)}
+	ring := newHashring(t, "ketama", 1, true, stores...)
+	routers[0].startThanos(t, "thanos-router", ring)
+	routers[1].startVarve(t, binary, "varve-router", ring)
+
+	want := map[string]bool{}
+	for i, r := range routers {
+		batch := ringBatch(time.Now().Add(time.Duration(i-6) * 10 * time.Second).Truncate(time.Second))
+		r.mustSend(t, batch)
+		maps.Copy(want, batchText(batch))
+	}
+	owner := map[string]string{}
+	for _, r := range stores {
+		if err := r.terminate(t, time.Minute); err != nil {
+			t.Fatalf("%s ended with %v after SIGTERM", r.name, err)
+		}
+		stored := r.stored(t, "default-tenant")
+		t.Logf("%s has %d series of %d", r.name, len(stored), ringSeries)
+		for series, samples := range stored {
+			if owner[series] != "" || len(samples) != len(routers) {
+				t.Errorf("%s is on %s and %s (%v there), want it on one, with a sample from each router", series, owner[series], r.name, samples)
+			}
+			owner[series] = r.name
+			for _, s := range samples {
+				delete(want, series+" "+s)
+			}
+		}
+	}
+	if len(owner) != ringSeries || len(want) > 0 {
+		t.Errorf("%d series are stored of %d, and missing are %d samples: %v", len(owner), ringSeries, len(want), want)
+	}
+	if blocks, err := filepath.Glob(filepath.Join(bucket, "*", "meta.json")); err != nil || len(blocks) == 0 {
+		t.Errorf("nothing was shipped before the end (%v)", err)
+	}
+	for _, r := range routers {
+		if err := r.terminate(t, time.Minute); err != nil {
+			t.Errorf("%s ended with %v after SIGTERM", r.name, err)
+		}
 	}
 }
 

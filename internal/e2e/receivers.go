@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,10 +24,35 @@ type receiver struct {
 	*process
 }
 
-// hashring is what the members of one are started with.
+// hashring is what the members of one are started with. The zero value is none,
+// for receivers that only store.
 type hashring struct {
-	config   string // JSON
+	flag     string // what it is read from
 	replicas int
+}
+
+// newHashring returns a hashring of some receivers in JSON, on the command line
+// or in a file. With ketama each is in a zone of its own; Thanos takes none with
+// hashmod.
+func newHashring(t *testing.T, algorithm string, replicas int, inFile bool, members ...*receiver) hashring {
+	t.Helper()
+	endpoints := []map[string]string{}
+	for i, m := range members {
+		e := map[string]string{"address": m.grpc}
+		if algorithm == "ketama" {
+			e["az"] = fmt.Sprintf("zone-%d", i)
+		}
+		endpoints = append(endpoints, e)
+	}
+	config, err := json.Marshal([]map[string]any{{"hashring": "e2e", "algorithm": algorithm, "endpoints": endpoints}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := hashring{flag: "--receive.hashrings=" + string(config), replicas: replicas}
+	if inFile {
+		ring.flag = "--receive.hashrings-file=" + writeFile(t, "hashrings.json", string(config))
+	}
+	return ring
 }
 
 // newReceiver reserves the addresses of a receiver that is yet to be started.
@@ -37,26 +63,34 @@ func newReceiver(t *testing.T) *receiver {
 
 // flags are those that Varve's receiver and Thanos' have in common.
 func (r *receiver) flags(name string, ring hashring) []string {
-	return []string{
+	flags := []string{
 		"--grpc-address=" + r.grpc, "--remote-write.address=" + r.write, "--http-address=" + r.http,
-		"--tsdb.path=" + r.dataDir, "--label=receive_replica=" + fmt.Sprintf("%q", name),
-		"--receive.hashrings=" + ring.config, "--receive.local-endpoint=" + r.grpc,
-		"--receive.replication-factor=" + fmt.Sprint(ring.replicas), "--log.level=debug",
+		"--tsdb.path=" + r.dataDir, "--label=receive_replica=" + fmt.Sprintf("%q", name), "--log.level=debug",
 	}
+	if ring.flag != "" {
+		flags = append(flags, ring.flag, "--receive.replication-factor="+fmt.Sprint(ring.replicas))
+	}
+	return flags
 }
 
-func (r *receiver) startVarve(t *testing.T, binary, name string, ring hashring) {
+// startVarve starts Varve's example. With more of --receive.local-endpoint it is
+// a member of the hashring, without it a router.
+func (r *receiver) startVarve(t *testing.T, binary, name string, ring hashring, more ...string) {
 	t.Helper()
-	r.process = start(t, name, binary, r.flags(name, ring)...)
+	r.process = start(t, name, binary, append(r.flags(name, ring), more...)...)
 	r.ready(t, "http://"+r.http+"/-/ready")
 }
 
-func (r *receiver) startThanos(t *testing.T, ring hashring) {
+// startThanos starts a Thanos Receive; see startVarve.
+func (r *receiver) startThanos(t *testing.T, name string, ring hashring, more ...string) {
 	t.Helper()
-	args := append([]string{"receive", "--receive.capnproto-address=" + freeAddress(t)}, r.flags("thanos", ring)...)
-	r.process = start(t, "thanos", peer(t, "thanos"), args...)
+	args := append([]string{"receive", "--receive.capnproto-address=" + freeAddress(t)}, r.flags(name, ring)...)
+	r.process = start(t, name, peer(t, "thanos"), append(args, more...)...)
 	r.ready(t, "http://"+r.http+"/-/ready")
 }
+
+// local makes a receiver a member of its hashring.
+func (r *receiver) local() string { return "--receive.local-endpoint=" + r.grpc }
 
 // send writes series by remote write 1.0 and returns the status and the text of
 // the answer.
