@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,16 @@ type hashring struct {
 // hashmod.
 func newHashring(t *testing.T, algorithm string, replicas int, inFile bool, members ...*receiver) hashring {
 	t.Helper()
+	config := hashringJSON(t, algorithm, members...)
+	ring := hashring{flag: "--receive.hashrings=" + config, replicas: replicas}
+	if inFile {
+		ring.flag = "--receive.hashrings-file=" + writeFile(t, "hashrings.json", config)
+	}
+	return ring
+}
+
+func hashringJSON(t *testing.T, algorithm string, members ...*receiver) string {
+	t.Helper()
 	endpoints := []map[string]string{}
 	for i, m := range members {
 		e := map[string]string{"address": m.grpc}
@@ -48,11 +59,7 @@ func newHashring(t *testing.T, algorithm string, replicas int, inFile bool, memb
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring := hashring{flag: "--receive.hashrings=" + string(config), replicas: replicas}
-	if inFile {
-		ring.flag = "--receive.hashrings-file=" + writeFile(t, "hashrings.json", string(config))
-	}
-	return ring
+	return string(config)
 }
 
 // newReceiver reserves the addresses of a receiver that is yet to be started.
@@ -92,31 +99,36 @@ func (r *receiver) startThanos(t *testing.T, name string, ring hashring, more ..
 // local makes a receiver a member of its hashring.
 func (r *receiver) local() string { return "--receive.local-endpoint=" + r.grpc }
 
-// send writes series by remote write 1.0 and returns the status and the text of
-// the answer.
+// send writes series and returns the status and the text of the answer.
 func (r *receiver) send(t *testing.T, series []prompb.TimeSeries) (int, string) {
 	t.Helper()
-	body, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
+	status, text, err := r.post(t.Context(), series)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.write+"/api/v1/receive", bytes.NewReader(snappy.Encode(nil, body)))
+	return status, text
+}
+
+// post writes series by remote write 1.0.
+func (r *receiver) post(ctx context.Context, series []prompb.TimeSeries) (status int, text string, err error) {
+	body, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
 	if err != nil {
-		t.Fatal(err)
+		return 0, "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.write+"/api/v1/receive", bytes.NewReader(snappy.Encode(nil, body)))
+	if err != nil {
+		return 0, "", err
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	req.Header.Set("Content-Encoding", "snappy")
 	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return 0, "", err
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(text)
+	answer, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(answer), err
 }
 
 // mustSend writes series until they are taken: receivers that have just started

@@ -2,15 +2,12 @@ package writestore
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-
-	"github.com/varve-tsdb/varve/receive"
 )
 
 // hostService is a service of the process' own, with messages of its own.
@@ -102,25 +99,3 @@ type oldHostCodec struct{}
 func (oldHostCodec) Name() string                       { return "proto" }
 func (oldHostCodec) Marshal(v any) ([]byte, error)      { return []byte(v.(string)), nil }
 func (oldHostCodec) Unmarshal(data []byte, v any) error { *v.(*string) = string(data); return nil }
-
-// BenchmarkForward is one call with the series of a usual request, 2,000 of 200
-// bytes.
-func BenchmarkForward(b *testing.B) {
-	series := make([]string, 2000)
-	for i := range series {
-		series[i] = strings.Repeat("x", 200)
-	}
-	req := &receive.PeerRequest{Replica: 1, Tenants: []receive.PeerSeries{{Tenant: "t", Message: timeseries(series...), Series: len(series)}}}
-	for name, dial := range map[string][]grpc.DialOption{"as it is": nil, "compressed": SnappyDialOptions()} {
-		b.Run(name, func(b *testing.B) {
-			client := NewClient(serveTo(b, answering(nil), ServerOptions{}, dial...))
-			b.SetBytes(int64(len(req.Tenants[0].Message)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := client.Write(b.Context(), req); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -131,7 +132,7 @@ func (s *Server) remoteWrite(ctx context.Context, received *receivedRequest) (*r
 func refuse(ctx context.Context, err error) error {
 	var refusal *receive.PeerRefusal
 	if !errors.As(err, &refusal) {
-		return status.Error(codeOf(ctx, err), err.Error())
+		return status.Error(codeOf(ctx, err), clip(err.Error()))
 	}
 	code := codes.AlreadyExists
 	for _, reason := range refusal.Refused {
@@ -144,7 +145,18 @@ func refuse(ctx context.Context, err error) error {
 		// Without it the peer takes the status for that of all series.
 		_ = grpc.SetTrailer(ctx, metadata.Pairs(refusedKey, string(trailer)))
 	}
-	return status.Error(code, cmp.Or(refusal.Text, refusal.Error()))
+	return status.Error(code, clip(cmp.Or(refusal.Text, refusal.Error())))
+}
+
+// maxText is how much of a text a status has, since it travels in a header, of
+// which clients take so much only.
+const maxText = 8 << 10
+
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 // codeOf returns the status code that Thanos' receivers take for what err is.

@@ -104,6 +104,17 @@ func TestRefusedSeriesTravel(t *testing.T) {
 	})
 }
 
+// A text that is too long for a header does not keep the answer from arriving.
+func TestLongTextsOfRefusals(t *testing.T) {
+	client := NewClient(serveTo(t, answering(&receive.PeerRefusal{
+		Refused: map[int]receive.Reason{1: receive.ReasonConflict}, Text: strings.Repeat("ü", 20<<20),
+	}), ServerOptions{}))
+	var refusal *receive.PeerRefusal
+	if err := client.Write(t.Context(), request()); !errors.As(err, &refusal) || refusal.Refused[1] != receive.ReasonConflict {
+		t.Errorf("the error is %.200v", err)
+	}
+}
+
 func TestMessagesBeyondTheBound(t *testing.T) {
 	to := &recorder{}
 	opts := ServerOptions{MaxMessageBytes: 10_000}
