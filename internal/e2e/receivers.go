@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/snappy"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/tsdb"
@@ -158,7 +159,7 @@ func (r *receiver) stored(t *testing.T, tenant string) map[string][]string {
 	}
 	defer q.Close()
 	found := map[string][]string{}
-	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "ring_.*"))
+	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "ring_.*"))
 	for set.Next() {
 		s := set.At()
 		for it := s.Iterator(nil); ; {

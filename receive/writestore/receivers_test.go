@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/golang/snappy"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/prompb"
 	"google.golang.org/grpc"
 
@@ -68,7 +68,7 @@ func (m *member) post(t *testing.T, at time.Time, values map[string]float64) (in
 	var req prompb.WriteRequest
 	for name, v := range values {
 		req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
-			Labels:  []prompb.Label{{Name: labels.MetricName, Value: name}},
+			Labels:  []prompb.Label{{Name: model.MetricNameLabel, Value: name}},
 			Samples: []prompb.Sample{{Timestamp: at.UnixMilli(), Value: v}},
 		})
 	}
@@ -93,7 +93,7 @@ func (m *member) names(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	names, _, err := q.LabelValues(t.Context(), labels.MetricName, nil)
+	names, _, err := q.LabelValues(t.Context(), model.MetricNameLabel, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
