@@ -212,4 +212,60 @@
 // two; a series is refused for good once so many refuse that those left are too
 // few. So nothing that may succeed later is taken for refused, and nothing that
 // cannot is sent again and again because one receiver is away.
+//
+// # Replication
+//
+// A Handler with a Router sends each series to the receivers that it belongs on.
+// This may be one of them, or none: then it needs no storage and only routes.
+//
+//	            ┌──────────────────── Handler with a Router ────────────────────┐
+//	request ──►  every series: check ► SeriesHash ► Place ─┬► its own ► storage ─┐
+//	                                                       ├► message ► Peer ────┤ votes of
+//	                                                       └► message ► Peer ────┘ each series
+//	            ◄ status, headers, text ◄ verdict of each series ◄ Quorum ◄──────┘
+//
+// A Peer is a receiver to hand series to; package receive/writestore has those
+// that are reached by gRPC, and Thanos' receivers are such. What comes from
+// another receiver goes in by Handler.WritePeer. It is stored here and goes no
+// further if it is a replica already, as is what comes by HTTP with the header
+// THANOS-REPLICA; replica 0 is routed like a sender's request.
+//
+// A request is looked at in full before any of it goes out. If it is malformed
+// nothing of it is stored anywhere, and a series that every receiver would refuse
+// for its labels is refused at once, as a peer that does not decode it would
+// refuse all others that come with it. Series of 1.0 are handed over in the very
+// bytes they came in. Those of 2.0 are written anew as 1.0, which all receivers
+// understand, with their samples, histograms and exemplars; metadata, units and
+// start timestamps are kept only by the receiver they were sent to, if it stores
+// the series. So is the metadata of a 1.0 request.
+//
+// The request is answered once no answer that is still to come changes the
+// verdict of any series. Calls that it has not waited for go on, so that their
+// replicas have the series too, for ForwardTimeout at most; MaxPeerBytes bounds
+// what is on its way to one peer. What belongs on this receiver itself is always
+// waited for. A replica that missed a series never gets it later: readers find
+// it on the others.
+//
+// Peers answer for series, not for samples, and so does a Handler whose series
+// are on several receivers or on others. A series of which one sample is refused
+// counts as refused with all of them, in the status, the headers of 2.0 and the
+// metrics, though the others are stored. Duplicates count as stored, and so do
+// all exemplars of a series that is stored. Thanos' receivers answer for all
+// series of a message at once: where one is refused, those that came with it count
+// as refused by that replica.
+//
+// What a sender is told follows the table above. No peer that is away makes a
+// 4xx: its replicas are missing, and where the quorum depends on them the answer
+// is 503. So it is while no hashring takes the tenant.
+//
+// A peer that does not answer, or says that it takes nothing now, is left alone
+// for MinBackoff, doubling up to MaxBackoff, with some chance in it; its share
+// fails at once meanwhile. Then one call tries it. What a peer refuses for some
+// series, or fails in for one tenant, is no such failure.
+//
+// When hashrings change, requests keep to those they began with, and a peer that
+// is in none any more is closed after the last of them.
+//
+// Relabelling is applied, and the clock of TooFarInFuture looked at, where a
+// series is stored: receivers of a group should have the same settings.
 package receive

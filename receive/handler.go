@@ -66,7 +66,7 @@ func checkStorage(to Appendable, opts HandlerOptions) error {
 	case to == nil && !routes:
 		return errors.New("there is no storage to append to, and no Router that sends everything to other receivers: give it one, or a Router whose self is empty")
 	case to == nil && len(opts.Relabel) > 0:
-		return errors.New("Relabel: a receiver that only routes applies no rules: give them to those that store")
+		return errors.New("a receiver that only routes applies no Relabel: give it to those that store")
 	}
 	return nil
 }

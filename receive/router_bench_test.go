@@ -6,24 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/histogram"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
-
 	"github.com/varve-tsdb/varve/internal/writepb"
 )
-
-// discards is a storage that takes everything and keeps nothing.
-type discards struct{}
-
-func (discards) Appender(context.Context, string) (storage.AppenderV2, error) { return discards{}, nil }
-
-func (discards) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AOptions) (storage.SeriesRef, error) {
-	return 1, nil
-}
-
-func (discards) Commit() error   { return nil }
-func (discards) Rollback() error { return nil }
 
 // BenchmarkRoute routes 2,000 series of 9 labels at a time. The peers take no
 // time, so ns/series is what deciding where a series belongs, encoding it for

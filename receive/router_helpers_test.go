@@ -52,14 +52,6 @@ type peerCall struct {
 	answer  chan error
 }
 
-// name returns the metric names of the series of the call.
-func (c *peerCall) names() (out []string) {
-	for _, s := range c.series {
-		out = append(out, seriesName(s))
-	}
-	return out
-}
-
 func seriesName(s prompb.TimeSeries) string {
 	for _, l := range s.Labels {
 		if l.Name == "__name__" {

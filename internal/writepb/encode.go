@@ -15,7 +15,7 @@ const (
 	tagName          = 1<<3 | 2
 	tagValue         = 2<<3 | 2
 	tagExemplarValue = 2<<3 | 1
-	tagExemplarTime  = 3<<3 | 0
+	tagExemplarTime  = 3 << 3
 )
 
 // Encoded returns series i as it stands in the body, without tag and length. The

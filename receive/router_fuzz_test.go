@@ -1,0 +1,76 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/prometheus/prometheus/prompb"
+)
+
+// FuzzRoute sends any body to a receiver that stores it and to one that hands
+// everything to another, whole or in parts. Peers get nothing that Prometheus'
+// decoder does not take, they store what the first one has stored, and the
+// answers are the same. Nothing of a malformed body goes anywhere.
+func FuzzRoute(f *testing.F) {
+	msg := v1(v1Series(named("m", "b", "2", "a", "1"), 3, 1, 2), v1Series(named("m", "a", "1", "b", "2"), 2), v1Series([]string{"x", "y"}, 9), v1Series(named("n")))
+	msg.Timeseries[0].Exemplars = []prompb.Exemplar{v1Exemplar(1, "a", "1")}
+	msg.Timeseries[3].Exemplars = []prompb.Exemplar{v1Exemplar(1, "a", "1"), v1Exemplar(2)}
+	msg.Timeseries[1].Histograms = []prompb.Histogram{prompb.FromIntHistogram(5, rwHistogram()), prompb.FromFloatHistogram(6, rwFloatHistogram()), prompb.FromIntHistogram(7, rwCustomHistogram())}
+	msg.Metadata = []prompb.MetricMetadata{{MetricFamilyName: "m", Help: "?"}}
+	one, _ := msg.Marshal()
+	two, _ := v2Of(msg).Marshal()
+	f.Add(one, false)
+	f.Add(two, true)
+	f.Fuzz(func(t *testing.T, body []byte, v2 bool) {
+		req := rwRequest{body: body}
+		if v2 {
+			req.typ = typeV2
+		}
+		direct := newFakeStorage()
+		want := req.deliver(newTestHandler(t, direct, HandlerOptions{}))
+		for endpoints := 1; endpoints <= 3; endpoints += 2 {
+			checkRouted(t, req, endpoints, direct, want.Code)
+		}
+	})
+}
+
+func checkRouted(t *testing.T, req rwRequest, endpoints int, direct *fakeStorage, want int) {
+	t.Helper()
+	away := newFakeStorage()
+	peer := newTestHandler(t, away, HandlerOptions{})
+	dial := func(e Endpoint) (Peer, error) {
+		return PeerFunc(func(ctx context.Context, req *PeerRequest) error {
+			if _, _, err := readCall(e.Address, req); err != nil {
+				t.Errorf("a peer is sent what it does not understand: %v", err)
+			}
+			return peer.WritePeer(ctx, req)
+		}), nil
+	}
+	addresses := []string{"a:1", "b:1", "c:1"}[:endpoints]
+	router, err := NewRouter(fixed(testHashrings(t, AlgorithmHashmod, 1, addresses...)), "", dial, RouterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := req.deliver(newTestHandler(t, nil, HandlerOptions{Router: router}))
+	if err := router.Close(); err != nil {
+		t.Error(err)
+	}
+	switch rec.Code {
+	case http.StatusNoContent, http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+	default:
+		t.Fatalf("status %d: %s", rec.Code, rec.Body)
+	}
+	if endpoints > 1 {
+		// A series that comes twice, with its labels in another order, is placed
+		// twice, and then the storage sees it in another order.
+		return
+	}
+	if rec.Code != want {
+		t.Fatalf("status %d, want %d: %s", rec.Code, want, rec.Body)
+	}
+	if got, want := fmt.Sprint(away.stored, away.exemplars), fmt.Sprint(direct.stored, direct.exemplars); got != want {
+		t.Fatalf("stored at the peer\n%s\nwant\n%s", got, want)
+	}
+}
