@@ -1,7 +1,8 @@
 // Package e2e runs Varve against the programs it is made for: real Prometheus
-// servers that send to it, a real object store that keeps its blocks. It is a
-// module of its own, so that none of what it needs reaches a host's go.mod,
-// and it knows Varve only by the example programs and their HTTP interface; the
+// servers and agents and a vmagent that send to it, a real object store that
+// keeps its blocks, a Thanos Receive beside it in a hashring. It is a module of
+// its own, so that none of what it needs reaches a host's go.mod, and it knows
+// Varve only by the example programs, their HTTP interface and their data; the
 // one exception is OTLP, where Prometheus' handler and ours get the same
 // requests within one process.
 //

@@ -9,10 +9,13 @@ import (
 	"testing"
 )
 
-// peers are the foreign programs, by the name of their module file's folder.
-var peers = map[string]string{
-	"prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
-	"minio":      "github.com/minio/minio",
+// peers are what go build makes the foreign programs of, by the name of their
+// module file's folder.
+var peers = map[string][]string{
+	"prometheus": {"github.com/prometheus/prometheus/cmd/prometheus"},
+	"minio":      {"github.com/minio/minio"},
+	"thanos":     {"-tags=slicelabels", "github.com/thanos-io/thanos/cmd/thanos"},
+	"vmagent":    {"github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent"},
 }
 
 // peer returns the path of a foreign program, built at its first use. The
@@ -34,7 +37,7 @@ func peer(t *testing.T, name string) string {
 		return binary
 	}
 	t.Logf("building %s, which takes some minutes the first time", name)
-	goBuild(t, dir, binary, peers[name])
+	goBuild(t, dir, binary, peers[name]...)
 	return binary
 }
 
@@ -84,10 +87,10 @@ func cacheDir(t *testing.T) string {
 	return dir
 }
 
-func goBuild(t *testing.T, dir, binary, target string) {
+func goBuild(t *testing.T, dir, binary string, target ...string) {
 	t.Helper()
 	part := binary + ".part"
-	run(t, dir, "go", "build", "-o", part, target)
+	run(t, dir, "go", append([]string{"build", "-o", part}, target...)...)
 	if err := os.Rename(part, binary); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/varve-tsdb/varve/examples/internal/cli"
+	"github.com/varve-tsdb/varve/receive"
+)
+
+// settings are what the flags say.
+type settings struct {
+	writeAddress, grpcAddress, httpAddress    string
+	dataDir                                   cli.Folder
+	external                                  cli.Labels
+	retention, blockDuration, outOfOrder      cli.Duration
+	bucketConfig, logLevel                    string
+	tenantHeader, defaultTenant, tenantLabel  string
+	hashringsFile, hashrings, algorithm, self string
+	replicationFactor                         int
+	forwardTimeout                            cli.Duration
+}
+
+// routes reports whether there are hashrings to share out series by.
+func (s *settings) routes() bool { return s.hashringsFile != "" || s.hashrings != "" }
+
+// stores reports whether series are kept here.
+func (s *settings) stores() bool { return s.self != "" || !s.routes() }
+
+func (s *settings) mode() string {
+	switch {
+	case !s.routes():
+		return "stores"
+	case !s.stores():
+		return "routes"
+	}
+	return "routes and stores"
+}
+
+func parse(args []string) (*settings, error) {
+	s := &settings{
+		dataDir: "./data", retention: cli.Duration(15 * 24 * time.Hour), blockDuration: cli.Duration(2 * time.Hour),
+		outOfOrder: cli.Duration(5 * time.Minute), forwardTimeout: cli.Duration(5 * time.Second),
+	}
+	flags := flag.NewFlagSet("receive", flag.ContinueOnError)
+	flags.StringVar(&s.writeAddress, "remote-write.address", "0.0.0.0:19291", "`address` to take remote write on, at /api/v1/receive")
+	flags.StringVar(&s.grpcAddress, "grpc-address", "0.0.0.0:10901", "`address` where other receivers forward series to")
+	flags.StringVar(&s.httpAddress, "http-address", "0.0.0.0:10902", "`address` of metrics, probes and the query API")
+	flags.Var(&s.external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
+	flags.Var(&s.dataDir, "tsdb.path", "`folder` for heads and blocks")
+	flags.Var(&s.retention, "tsdb.retention", "how long blocks stay on the local disk; 0d is for ever")
+	flags.Var(&s.blockDuration, "tsdb.min-block-duration", "time range of the blocks that are cut and shipped")
+	flags.Var(&s.outOfOrder, "tsdb.out-of-order.time-window", "how old an out-of-order sample may be; covers senders that lag behind while this process restarts")
+	flags.StringVar(&s.bucketConfig, "objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML; without it nothing is shipped")
+	flags.StringVar(&s.hashringsFile, "receive.hashrings-file", "", "`file` with the hashrings in JSON, followed as it changes")
+	flags.StringVar(&s.hashrings, "receive.hashrings", "", "hashrings in `JSON`, if there is no file")
+	flags.StringVar(&s.algorithm, "receive.hashrings-algorithm", string(receive.AlgorithmHashmod), "`algorithm` of hashrings that name none: hashmod or ketama")
+	flags.StringVar(&s.self, "receive.local-endpoint", "", "`address` of this receiver in the hashrings; without it series are only routed")
+	flags.IntVar(&s.replicationFactor, "receive.replication-factor", 1, "on how many receivers each series is stored")
+	flags.StringVar(&s.tenantHeader, "receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant")
+	flags.StringVar(&s.defaultTenant, "receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none")
+	flags.StringVar(&s.tenantLabel, "receive.tenant-label-name", "tenant_id", "external `label` that carries the tenant")
+	flags.Var(&s.forwardTimeout, "receive-forward-timeout", "how long another receiver may take to answer")
+	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
+	}
+	if s.replicationFactor < 1 {
+		return nil, fmt.Errorf("--receive.replication-factor is %d, must be at least 1", s.replicationFactor)
+	}
+	if s.stores() && s.external.IsEmpty() {
+		return nil, errors.New(`no --label: what is stored needs an external label that no other receiver has, such as --label='receive_replica="0"'`)
+	}
+	return s, nil
+}

@@ -1,0 +1,108 @@
+// Command receive takes remote write and shares it out among receivers, with the
+// flags of Thanos Receive and next to ones of that kind, if you like. What it
+// does follows from the flags:
+//
+//	--receive.hashrings-file and --receive.local-endpoint   routes and stores
+//	--receive.hashrings-file                                only routes
+//	neither                                                 only stores
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/varve-tsdb/varve/examples/internal/cli"
+	"github.com/varve-tsdb/varve/receive"
+	"github.com/varve-tsdb/varve/receive/writestore"
+)
+
+func main() {
+	err := run(cli.Interrupted(), os.Args[1:])
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "receive:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	s, err := parse(args)
+	if err != nil {
+		return err
+	}
+	log, err := cli.Logger(s.logLevel)
+	if err != nil {
+		return err
+	}
+	reg := cli.Registry()
+	opts := receive.HandlerOptions{TenantHeader: s.tenantHeader, DefaultTenant: s.defaultTenant, Logger: log, Registerer: reg}
+	var runs []func(context.Context) error
+
+	if s.routes() {
+		var follow func(context.Context) error
+		if opts.Router, follow, err = newRouter(ctx, s, log, reg); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, opts.Router.Close()) }()
+		runs = append(runs, follow)
+	}
+	mux := http.NewServeMux()
+	var kept storage
+	var to receive.Appendable // stays nil, and not a nil *receive.Tenants, where nothing is stored
+	if s.stores() {
+		if kept, err = openStorage(s, log, reg); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, kept.close()) }()
+		to, runs = kept.heads, append(runs, kept.run)
+		if err := handleQueries(mux, kept.heads, log, reg); err != nil {
+			return err
+		}
+	}
+	write, err := receive.NewHandler(to, opts)
+	if err != nil {
+		return err
+	}
+	peers, err := writestore.NewServer(receive.PeerFunc(write.WritePeer), writestore.ServerOptions{})
+	if err != nil {
+		return err
+	}
+	grpcServer := grpc.NewServer(peers.GRPCOptions()...)
+	peers.Register(grpcServer)
+
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
+	mux.HandleFunc("/-/ready", cli.Text("OK\n"))
+	writes := http.NewServeMux()
+	writes.Handle("/api/v1/receive", write)
+	writes.Handle("/api/v1/write", write)
+
+	var listeners [3]net.Listener
+	for i, address := range []string{s.grpcAddress, s.writeAddress, s.httpAddress} {
+		if listeners[i], err = net.Listen("tcp", address); err != nil {
+			return err
+		}
+	}
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return cli.ServeGRPC(running, listeners[0], grpcServer, log) })
+	g.Go(func() error { return cli.Serve(running, listeners[1], writes, log) })
+	g.Go(func() error { return cli.Serve(running, listeners[2], mux, log) })
+	for _, run := range runs {
+		g.Go(func() error { return run(running) })
+	}
+	log.Info("receiving", "remote_write", listeners[1].Addr(), "grpc", listeners[0].Addr(), "http", listeners[2].Addr(), "mode", s.mode())
+	err = g.Wait()
+	log.Info("flushing and shipping what is in memory")
+	late, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(err, kept.save(late))
+}

@@ -1,0 +1,82 @@
+// Package writestore lets receivers forward series to each other by gRPC, in the
+// way of Thanos Receive: the service thanos.WriteableStore with its one method
+// RemoteWrite. Receivers of both kinds can share a hashring.
+//
+//	receive.Router ──► Client ══ gRPC ══► Server ──► receive.Handler.WritePeer
+//
+// Client is a receive.Peer over a connection. Server is a service that hands what
+// comes to a receive.Peer, usually that of the handler in the same process. The
+// host owns the gRPC server and the connections, with their credentials and
+// interceptors:
+//
+//	server, err := writestore.NewServer(receive.PeerFunc(handler.WritePeer), writestore.ServerOptions{})
+//	g := grpc.NewServer(server.GRPCOptions()...)
+//	server.Register(g)
+//
+// # Who owns the bytes
+//
+// The Server hands on messages as they came: the series in a receive.PeerRequest
+// point into what gRPC has received, which is given back when Write returns. Two
+// things cost a copy: a message that came in several pieces of HTTP/2, which is
+// so for long ones that are not compressed, and series of a tenant that do not
+// lie side by side, which no known sender does. The Client copies series once,
+// into the message, since gRPC may hold on to that when a call is cancelled.
+//
+// # Nothing is registered
+//
+// gRPC knows codecs and compressors by names that are the whole process'. Thanos
+// registers its own in the place of gRPC's, and its messages with the protobuf
+// library. Here the codec is set for a server (Server.GRPCOptions) and for each
+// call of a Client, it takes the messages of this package, and it leaves all
+// others to what is registered. Messages are encoded by hand and have no
+// descriptor. So Thanos can be linked into the same program, and as many servers
+// and clients as one likes.
+//
+// # What Thanos says and hears
+//
+// The format is that of pkg/store/storepb/rpc.proto of Thanos. Requests come in
+// two shapes, and the Server reads both, even in one message:
+//
+//	1 timeseries, 2 tenant, 3 replica                       one tenant
+//	4 timeseriesTenantData {1 timeseries, 2 tenant}, 3      several
+//
+// Field 4 is not in v0.42 and was for a time in what came after. Receivers that
+// do not know it take such a message for an empty one, say OK and lose it, so the
+// Client sends the first shape only, a call for each tenant.
+//
+// The status of a call, which is the class of its gravest series:
+//
+//	OK               all is stored
+//	AlreadyExists    samples are refused for good
+//	Unavailable      something may be stored later: not ready, full disk
+//	InvalidArgument  the number of the replica is none
+//	Internal         anything else; retryable
+//
+// A Server refuses single series, and says which in the trailer
+// varve-refused-bin: for each reason its name, whether it is retryable, and the
+// positions of the series. A Client makes a receive.PeerRefusal of it. Thanos
+// neither sends nor reads it: there a status is that of all series in the call.
+//
+// # Sizes, compression, keepalive
+//
+// A message may have MaxMessageBytes, before and after decompression. Thanos
+// sends up to 2 GiB; give what your memory allows for as many calls as there are
+// at once.
+//
+// The compression between receivers is the framed format of snappy by the name
+// "snappy", Thanos' default. A Server understands it; a Client uses it on
+// connections made with SnappyDialOptions. gRPC's way to set a compressor for one
+// connection is marked as deprecated, in favour of the process-wide registry, and
+// stays for all of its version 1.
+//
+// Clients of Thanos send a ping after 10 seconds without traffic, for which
+// gRPC's servers close connections by default: theirs is a minimum of 5 minutes.
+// GRPCOptions allows one every 5 seconds. Connections to peers should have
+// DialOptions, or one that died without a word costs the forward timeout of each
+// write, and one to a peer that was away for long is not made again for minutes.
+//
+// # Not here
+//
+// Cap'n Proto, the other protocol of Thanos' receivers: run them with
+// --receive.replication-protocol=protobuf, the default.
+package writestore

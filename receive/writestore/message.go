@@ -1,0 +1,171 @@
+package writestore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/varve-tsdb/varve/receive"
+)
+
+// Fields of thanos.WriteRequest. Those of thanos.TimeSeriesTenantTuple are the
+// first two, with the same numbers.
+const (
+	fieldTimeseries = 1 // repeated prometheus_copy.TimeSeries
+	fieldTenant     = 2 // string
+	fieldReplica    = 3 // int64
+	fieldTuples     = 4 // repeated TimeSeriesTenantTuple
+)
+
+// maxTuples bounds the tenants of a message: an empty tuple is two bytes, and
+// what is kept of each is many more.
+const maxTuples = 1 << 16
+
+var errMalformed = errors.New("the message is no valid thanos.WriteRequest")
+
+// encodeRequest encodes series of one tenant as fields 1 to 3. They are copied
+// once, since gRPC may hold on to what it sends for longer than a call takes
+// that is cancelled.
+func encodeRequest(r *sentRequest, pool mem.BufferPool) mem.BufferSlice {
+	size := len(r.series.Message) +
+		protowire.SizeTag(fieldTenant) + protowire.SizeBytes(len(r.series.Tenant)) +
+		protowire.SizeTag(fieldReplica) + protowire.SizeVarint(uint64(r.replica))
+	buf := pool.Get(size)
+	b := append((*buf)[:0], r.series.Message...)
+	if r.series.Tenant != "" {
+		b = protowire.AppendTag(b, fieldTenant, protowire.BytesType)
+		b = protowire.AppendString(b, r.series.Tenant)
+	}
+	if r.replica != 0 {
+		b = protowire.AppendTag(b, fieldReplica, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(r.replica))
+	}
+	*buf = b
+	return mem.BufferSlice{mem.NewBuffer(buf, pool)}
+}
+
+// decodeRequest reads a thanos.WriteRequest in either of its shapes. What it
+// returns points into body, but for series of a tenant that do not lie side by
+// side: they are copied together. Tenants without series are left out.
+func decodeRequest(body []byte) (*receive.PeerRequest, error) {
+	var (
+		req   receive.PeerRequest
+		alone tenantSeries // fields 1 and 2
+	)
+	tuples := []receive.PeerSeries(nil)
+	for pos := 0; pos < len(body); {
+		f, err := nextField(body, pos)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case f.is(fieldReplica, protowire.VarintType):
+			if f.number > math.MaxInt32 {
+				return nil, fmt.Errorf("%w: %d; replicas are counted from 1, and 0 is none", receive.ErrBadReplica, int64(f.number))
+			}
+			req.Replica = int(f.number)
+		case f.is(fieldTuples, protowire.BytesType):
+			tuple, err := decodeTuple(f.bytes)
+			if err != nil {
+				return nil, err
+			}
+			if tuple.Series == 0 {
+				break
+			}
+			if len(tuples) == maxTuples {
+				return nil, fmt.Errorf("%w: it has more than %d tenants", errMalformed, maxTuples)
+			}
+			tuples = append(tuples, tuple)
+		default:
+			alone.take(body, pos, f)
+		}
+		pos = f.end
+	}
+	if alone.Series > 0 {
+		req.Tenants = append(req.Tenants, alone.PeerSeries)
+	}
+	req.Tenants = append(req.Tenants, tuples...)
+	return &req, nil
+}
+
+func decodeTuple(body []byte) (receive.PeerSeries, error) {
+	var s tenantSeries
+	for pos := 0; pos < len(body); {
+		f, err := nextField(body, pos)
+		if err != nil {
+			return receive.PeerSeries{}, err
+		}
+		s.take(body, pos, f)
+		pos = f.end
+	}
+	return s.PeerSeries, nil
+}
+
+// tenantSeries collects the series of one tenant.
+type tenantSeries struct {
+	receive.PeerSeries
+	start, end int // where Message lies in the body, as long as it is in one piece
+}
+
+// take adds the field f at pos of body, if it is one of the two.
+func (s *tenantSeries) take(body []byte, pos int, f field) {
+	switch {
+	case f.is(fieldTenant, protowire.BytesType):
+		s.Tenant = string(f.bytes)
+	case f.is(fieldTimeseries, protowire.BytesType):
+		if s.Series == 0 {
+			s.start, s.end = pos, pos
+		}
+		s.Series++
+		if s.end == pos {
+			s.end = f.end
+			s.Message = body[s.start:s.end:s.end]
+			break
+		}
+		s.end = -1
+		// The capacity ends where the bytes do: this copies the first time.
+		s.Message = append(s.Message, body[pos:f.end]...)
+	}
+}
+
+// field is one field of a message.
+type field struct {
+	num    protowire.Number
+	typ    protowire.Type
+	bytes  []byte // of BytesType
+	number uint64 // of VarintType
+	end    int    // where the next field begins
+}
+
+func (f field) is(num protowire.Number, typ protowire.Type) bool { return f.num == num && f.typ == typ }
+
+func nextField(body []byte, pos int) (f field, err error) {
+	n := 0
+	if f.num, f.typ, n = protowire.ConsumeTag(body[pos:]); n < 0 {
+		return f, malformed(pos, n)
+	}
+	if f.num > protowire.MaxValidNumber {
+		return f, fmt.Errorf("%w: at byte %d: %d is not the number of a field", errMalformed, pos, f.num)
+	}
+	at := pos + n
+	switch f.typ {
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(body[at:])
+	case protowire.VarintType:
+		f.number, n = protowire.ConsumeVarint(body[at:])
+	default:
+		n = protowire.ConsumeFieldValue(f.num, f.typ, body[at:])
+	}
+	if n < 0 {
+		return f, malformed(at, n)
+	}
+	f.end = at + n
+	return f, nil
+}
+
+func malformed(pos, code int) error {
+	return fmt.Errorf("%w: at byte %d: %w", errMalformed, pos, protowire.ParseError(code))
+}
