@@ -35,58 +35,35 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) (err error) {
-	var (
-		flags         = flag.NewFlagSet("allinone", flag.ContinueOnError)
-		httpAddress   = flags.String("http-address", "127.0.0.1:10902", "`address` to serve HTTP on")
-		bucketConfig  = flags.String("objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML")
-		tenantHeader  = cli.Checked(flags, "receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant", cli.HeaderName)
-		defaultTenant = cli.Checked(flags, "receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none", receive.ValidateTenant)
-		limitsConfig  = flags.String("receive.limits-config-file", "", "`file` with limits in YAML, as for Thanos Receive; read again when it changes")
-		logLevel      = flags.String("log.level", "info", "log from this `level` on: debug, info, warn or error")
-		dataDir       = cli.Folder("./data")
-		external      cli.Labels
-		replicaLabels cli.Strings
-		retention     = cli.Duration(15 * 24 * time.Hour)
-		blockDuration = cli.BlockDuration(2 * time.Hour)
-		outOfOrder    = cli.Duration(5 * time.Minute)
-	)
-	flags.Var(&dataDir, "data-dir", "`folder` for heads, caches and, without --objstore.config-file, the bucket")
-	flags.Var(&external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
-	flags.Var(&replicaLabels, "query.replica-label", "`label` that tells replicas apart and is removed from answers (repeatable)")
-	flags.Var(&retention, "tsdb.retention", "`duration` that shipped blocks stay on the local disk; 0 means for ever")
-	flags.Var(&blockDuration, "tsdb.min-block-duration", "`duration` of the blocks that are cut and shipped, at least 1s")
-	flags.Var(&outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
-	if err := flags.Parse(args); err != nil {
+	set, err := parse(args)
+	if err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
-	}
-	log, err := cli.Logger(*logLevel)
+	log, err := cli.Logger(set.logLevel)
 	if err != nil {
 		return err
 	}
 	reg := cli.Registry()
-	listener, err := cli.Listen(*httpAddress) // before anything is created on disk
+	listener, err := cli.Listen(set.httpAddress) // before anything is created on disk
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 
-	bkt, err := cli.Bucket(*bucketConfig, dataDir.Join("bucket"), log, reg)
+	bkt, err := cli.Bucket(set.bucketConfig, set.dataDir.Join("bucket"), log, reg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, bkt.Close()) }()
-	heads, err := receive.OpenTenants(dataDir.Join("heads"), receive.TenantsOptions{
-		Labels: external.Labels, BlockDuration: time.Duration(blockDuration), Retention: retention.OrForever(),
-		OutOfOrderWindow: time.Duration(outOfOrder), Logger: log, Registerer: reg,
+	heads, err := receive.OpenTenants(set.dataDir.Join("heads"), receive.TenantsOptions{
+		Labels: set.external.Labels, BlockDuration: time.Duration(set.blockDuration), Retention: set.retention.OrForever(),
+		OutOfOrderWindow: time.Duration(set.outOfOrder), Logger: log, Registerer: reg,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, heads.Close()) }()
-	hist, err := store.Open(bkt, dataDir.Join("store"), store.Options{Logger: log, Registerer: reg})
+	hist, err := store.Open(bkt, set.dataDir.Join("store"), store.Options{Logger: log, Registerer: reg})
 	if err != nil {
 		return err
 	}
@@ -95,12 +72,12 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	limits, err := cli.Limits(ctx, *limitsConfig, log, reg)
+	limits, err := cli.Limits(ctx, set.limitsConfig, log, reg)
 	if err != nil {
 		return err
 	}
 	write, err := receive.NewHandler(heads, receive.HandlerOptions{
-		TenantHeader: *tenantHeader, DefaultTenant: *defaultTenant, Limits: limits.Current, Logger: log, Registerer: reg,
+		TenantHeader: *set.tenantHeader, DefaultTenant: *set.defaultTenant, Limits: limits.Current, Logger: log, Registerer: reg,
 	})
 	if err != nil {
 		return err
@@ -110,7 +87,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	self, err := receive.NewSelfScraper(reg, heads, receive.SelfScrapeOptions{
-		Tenant: *defaultTenant, Labels: labels.FromStrings("job", "varve", "instance", *httpAddress), Logger: log,
+		Tenant: *set.defaultTenant, Labels: labels.FromStrings("job", "varve", "instance", set.httpAddress), Logger: log,
 	})
 	if err != nil {
 		return err
@@ -120,7 +97,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
-	one := dedup.New(all, dedup.Options{ReplicaLabels: replicaLabels})
+	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
 	api, err := query.NewHandler(engine, one, query.HandlerOptions{Logger: log, Registerer: reg})
 	if err != nil {
 		return err
@@ -138,7 +115,7 @@ func run(ctx context.Context, args []string) (err error) {
 	mux.HandleFunc("GET /{$}", cli.Text(welcome))
 	// Writes must not wait for a bucket that is away; queries are told so.
 	cli.Try(ctx, 10*time.Second, "look into the bucket", hist.Sync, log)
-	announce(cli.Reachable(listener.Addr()), string(dataDir))
+	announce(cli.Reachable(listener.Addr()), string(set.dataDir))
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
@@ -150,7 +127,7 @@ func run(ctx context.Context, args []string) (err error) {
 	last, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err = errors.Join(err, heads.Flush(last), ship.Ship(last)); err != nil {
-		return fmt.Errorf("%w\n%s kept in %s and shipped after the next start", err, cli.Blocks(ship.Pending().Blocks), dataDir)
+		return fmt.Errorf("%w\n%s kept in %s and shipped after the next start", err, cli.Blocks(ship.Pending().Blocks), set.dataDir)
 	}
 	return nil
 }
