@@ -177,8 +177,15 @@ func (a *appendRun) commit() {
 	if a.tx.app == nil {
 		return
 	}
+	refs := a.tx.refs
 	err := a.tx.app.Commit()
 	a.tx.app, a.tx.refs = nil, nil
+	if refs != nil && err == nil {
+		// Not before: a head puts a new series into its log with the commit,
+		// and what others append to it by reference must come after that.
+		refs.SeriesRefs().learn(a.learnt)
+	}
+	a.learnt = a.learnt[:0]
 	if err != nil {
 		a.tx.broken, a.tally.failure = retryableReason(err), fmt.Errorf("commit: %w", err)
 		a.abandon()

@@ -24,8 +24,7 @@ func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 		k.ref = 0
 		k.keyed = a.req.Outline(a.pickedAt(i+j), &k.Outline)
 	}
-	refs := a.tx.refs.SeriesRefs()
-	a.next = refs.lookUp(batch, a.next)
+	a.next = a.tx.refs.SeriesRefs().lookUp(batch, a.next)
 	for j := range batch {
 		k := &batch[j]
 		if k.ref != 0 {
@@ -38,8 +37,6 @@ func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 			return 0, err
 		}
 	}
-	refs.learn(a.learnt)
-	a.learnt = a.learnt[:0]
 	return len(batch), nil
 }
 
@@ -69,8 +66,8 @@ func (a *appendRun) appendKnown(k *knownSeries) bool {
 	return true
 }
 
-// appendAt decodes series i and appends it, and learns its reference. k says
-// what is known of it.
+// appendAt decodes series i and appends it, and notes its reference to be learnt
+// after the commit. k says what is known of it.
 func (a *appendRun) appendAt(ctx context.Context, i int, k *knownSeries) error {
 	a.at = uint32(i)
 	if err := a.req.Series(i, &a.series); err != nil {

@@ -170,7 +170,10 @@
 //
 // Native histograms, integer and float, exponential and with custom buckets; a
 // schema above 8 is reduced to 8. Start timestamps of 2.0 are passed on. Metadata
-// of 2.0 travels with each sample, that of 1.0 goes to a MetadataAppender.
+// of 2.0 is handed over with the first sample of a series that the receiver does
+// not know under this metadata, that of 1.0 goes to a MetadataAppender. So
+// metadata that changes and later changes back is the changed one until the head
+// has next dropped series, which it does with each block.
 //
 // # Caveats
 //
@@ -179,6 +182,12 @@
 // as out of order after the other's commit and is counted as stored. Senders
 // keep a series on one connection for this reason. Likewise a second value for
 // a time within the out-of-order window of a head is dropped without a word.
+//
+// A head writes a new series to its log with the transaction that makes it. If two
+// requests bring the same new series at the same moment, the samples of the one
+// that is committed first stand before it in the log. Should the other be rolled
+// back, or the process be killed just then, the next start does not know what
+// series they are of, and drops them.
 //
 // To stop, shut down the http.Server, which finishes what is being handled, and
 // then close the storage. A storage that refuses with ErrUnavailable while the

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -270,5 +271,30 @@ func TestReferencesAreBounded(t *testing.T) {
 	known[0].ref = 0
 	if refs.lookUp(known, 0); known[0].ref != 0 {
 		t.Error("a reference outlived its series")
+	}
+}
+
+// References are learnt with the commit: before it a head has not logged the
+// series, and what others append to it could not be replayed.
+func TestReferencesAreLearntWithTheCommit(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	h := newTestHandler(t, tenants, HandlerOptions{TooFarInFuture: -1})
+	msg := v1(headSeries("first", 0))
+	for i := range 2 * lookUpBatch {
+		msg.Timeseries = append(msg.Timeseries, headSeries(sprint(i), 0))
+	}
+	body, err := msg.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := append(slices.Clone(body), "\x0a\x02\x12\x7f"...) // a series whose sample is cut short
+	wantAnswer(t, rwRequest{body: broken}.deliver(h), 400)
+	refs := tenants.slots[DefaultTenant].head.refs
+	if n := len(refs.learnt); n != 0 {
+		t.Errorf("%d references were learnt from a request that was rolled back", n)
+	}
+	wantAnswer(t, rwRequest{body: body}.deliver(h), 204)
+	if n := len(refs.learnt); n != 2*lookUpBatch {
+		t.Errorf("%d references were learnt, want %d", n, 2*lookUpBatch)
 	}
 }
