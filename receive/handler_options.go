@@ -135,9 +135,9 @@ func (o HandlerOptions) Validate() error {
 	}
 	for i, rule := range o.Relabel {
 		if rule == nil {
-			errs = append(errs, fmt.Errorf("Relabel[%d]: is nil", i))
+			errs = append(errs, wrongOption(fmt.Sprintf("Relabel[%d]", i), errors.New("is nil")))
 		} else if err := rule.Validate(model.UTF8Validation); err != nil {
-			errs = append(errs, fmt.Errorf("Relabel[%d]: %w", i, err))
+			errs = append(errs, wrongOption(fmt.Sprintf("Relabel[%d]", i), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -153,3 +153,6 @@ func validHeaderName(name string) bool {
 	}
 	return name != ""
 }
+
+// wrongOption names the field that an error is about.
+func wrongOption(field string, err error) error { return fmt.Errorf("%s: %w", field, err) }

@@ -68,11 +68,11 @@ const (
 	tagSample      = 2<<3 | 2
 	tagMetadata    = 5<<3 | 2
 	tagSampleValue = 1<<3 | 1
-	tagSampleTime  = 2<<3 | 0
-	tagSampleStart = 3<<3 | 0
-	tagType        = 1<<3 | 0
-	tagHelp        = 3<<3 | 0
-	tagUnit        = 4<<3 | 0
+	tagSampleTime  = 2 << 3
+	tagSampleStart = 3 << 3
+	tagType        = 1 << 3
+	tagHelp        = 3 << 3
+	tagUnit        = 4 << 3
 	tagName        = 1<<3 | 2
 	tagValue       = 2<<3 | 2
 )
