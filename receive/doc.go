@@ -260,8 +260,12 @@
 // of up to 128 MiB each, stay in logs.broken, as links, until another damage is
 // found or blocks have been cut of all that was in memory then.
 //
-// A record without its end, as a process leaves that is killed, is repaired with
-// a warning and not kept: it had not been acknowledged.
+// Where all that is missing is the end of the last record of a log, a killed
+// process has left it, and the record had not been acknowledged, or the file has
+// lost its end: that looks the same. So it is repaired with a warning, its segment
+// is not kept, as nothing else could be read from it, and mapped chunks are.
+// A record without its end anywhere else, in an older segment or a checkpoint, is
+// a damage.
 //
 // A block that cannot be opened because of what its files hold is set aside: its
 // directory is renamed to <ULID>.broken, with an error in the log and nothing

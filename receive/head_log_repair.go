@@ -25,8 +25,9 @@ const mostBrokenSegments = 4
 
 func (h *head) writeAheadLog() string { return filepath.Join(h.dir, "wal") }
 
-// brokenLogs is the directory of damaged segments as they were found. While it
-// is there, mapped chunks hold what the logs no longer do.
+// brokenLogs is the directory of damaged segments as they were found, of none if
+// only the end of a log was torn. While it is there, mapped chunks may hold what
+// the logs no longer do.
 func (h *head) brokenLogs() string { return filepath.Join(h.dir, "logs"+brokenSuffix) }
 
 // repairLogs rewrites the damaged segments of the logs with the records that
@@ -70,10 +71,13 @@ func (h *head) repairLogs() error {
 		lostWAL, lostWBL = inOrder.end(nil), outOfOrder.end(nil)
 	}
 	damaged := append(damagedWAL, damagedWBL...)
-	if !lostWAL.torn || !lostWBL.torn {
-		if err := h.keepBroken(damaged); err != nil {
-			return err
-		}
+	if lostWAL.torn && lostWBL.torn {
+		err = h.noteBroken()
+	} else {
+		err = h.keepBroken(damaged)
+	}
+	if err != nil {
+		return err
 	}
 	for _, segment := range damaged {
 		if err := h.mendSegment(segment, reserved); err != nil {
@@ -159,7 +163,8 @@ func (h *head) tellLoss(log string, loss logLoss) {
 	h.metrics.logSamplesLost.Add(float64(loss.orphans.n))
 	attrs := append([]any{"log", log}, loss.attrs()...)
 	if loss.torn && loss.orphans.n == 0 {
-		h.log.Warn("A log ended in the middle of a record, as after a crash, and has been repaired. The record had not been acknowledged.", attrs...)
+		h.log.Warn("A log ended in the middle of a record and has been repaired. After a crash that is expected, and the record had not been acknowledged. "+
+			"If there was none, the file has lost its end; samples of it that are in mapped chunks or blocks are not lost.", attrs...)
 		return
 	}
 	if len(loss.segments) == 0 {
@@ -182,17 +187,24 @@ type brokenNote struct {
 
 const brokenNoteFile = "varve.note.json"
 
-// keepBroken links damaged segments to where they outlive their replacement. It
-// must be done before they are mended. Those of an earlier damage make way.
+// noteBroken sees to it that mapped chunks are kept. It must be done before a log
+// is mended. Damaged segments that are there stay for as long.
+func (h *head) noteBroken() error {
+	dir := h.brokenLogs()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return writeNote(dir, brokenNote{Version: 1, Until: math.MaxInt64})
+}
+
+// keepBroken is noteBroken, and links damaged segments to where they outlive
+// their replacement. Those of an earlier damage make way.
 func (h *head) keepBroken(segments []string) error {
 	dir := h.brokenLogs()
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	if err := writeNote(dir, brokenNote{Version: 1, Until: math.MaxInt64}); err != nil {
+	if err := h.noteBroken(); err != nil {
 		return err
 	}
 	for i, segment := range segments {

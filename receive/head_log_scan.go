@@ -34,8 +34,9 @@ const (
 // logGap is a stretch of a log from which no record can be had.
 type logGap struct {
 	bytes int64 // in the file, without padding
-	// torn is set if nothing is there but the beginning of a record, as is left
-	// by a process that died, or a disk that filled up, while it was written.
+	// torn is set if the segment ends with it and nothing is there but the
+	// beginning of a record, as a process leaves that dies while it writes. A
+	// segment that lost its end looks the same.
 	torn bool
 }
 
@@ -85,7 +86,9 @@ func (s *logScan) page(page []byte, size int) error {
 			return nil
 		}
 		part, ok := s.fragment(kind, rest)
-		if cutOff := at+s.lengthOf(rest) > size; cutOff || !ok {
+		end := at + s.lengthOf(rest)
+		// None goes on in the next page, so a length that says so is damaged.
+		if cutOff := end > size && end <= len(page); cutOff || !ok {
 			// Where the next fragment begins cannot be told, save for the next page.
 			s.drop(len(bytes.TrimRight(rest, "\x00")), cutOff)
 			return nil
@@ -144,7 +147,7 @@ func (s *logScan) add(kind int, flags byte, part []byte) error {
 		return nil
 	}
 	s.inside = false
-	if err := s.closeGap(); err != nil {
+	if err := s.closeGap(false); err != nil {
 		return err
 	}
 	return s.record(rec)
@@ -160,11 +163,13 @@ func (s *logScan) drop(more int, torn bool) {
 	s.notTorn = s.notTorn || !torn
 }
 
-func (s *logScan) closeGap() error {
+// closeGap tells of what was lost since the last record. At the end no record
+// follows.
+func (s *logScan) closeGap(atEnd bool) error {
 	if s.lost == 0 {
 		return nil
 	}
-	g := logGap{bytes: s.lost, torn: !s.notTorn}
+	g := logGap{bytes: s.lost, torn: atEnd && !s.notTorn}
 	s.lost, s.notTorn = 0, false
 	return s.gap(g)
 }
@@ -173,5 +178,5 @@ func (s *logScan) end() error {
 	if s.inside {
 		s.drop(0, true)
 	}
-	return s.closeGap()
+	return s.closeGap(true)
 }

@@ -142,6 +142,26 @@ func TestScanTellsATornRecord(t *testing.T) {
 	})
 }
 
+// A length that leads out of its page, and a record without its end that others
+// follow, are damage, not what a process leaves that was killed.
+func TestScanTellsDamageFromATornRecord(t *testing.T) {
+	leakCheck(t)
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		short := make([]byte, rapid.IntRange(1, 1000).Draw(t, "short"))
+		behind, ends := segmentOf(t, dir, [][]byte{short, short}, compression.None)
+		length := slices.Concat(behind, make([]byte, logPageSize-len(behind)))
+		length[ends[0]+1] = 0xff
+		long := make([]byte, logPageSize+rapid.IntRange(0, logPageSize).Draw(t, "more"))
+		begun, _ := segmentOf(t, dir, [][]byte{short, long}, compression.None)
+		for name, segment := range map[string][]byte{"length": length, "followed": slices.Concat(begun[:logPageSize], behind)} {
+			if _, gaps := scanned(t, segment); len(gaps) != 1 || gaps[0].torn {
+				t.Errorf("%s: gaps %v", name, gaps)
+			}
+		}
+	})
+}
+
 func FuzzScanSegment(f *testing.F) {
 	f.Add([]byte{1, 0, 1, 0, 0, 0, 0, 1})
 	f.Add([]byte{logSnappyFlag | logFirst, 0xff, 0xff})

@@ -37,8 +37,8 @@ func (s *sampleTimes) merge(o sampleTimes) {
 type logLoss struct {
 	segments []string // that are damaged
 	bytes    int64    // that cannot be read
-	// torn is set if all of it is records that were never finished, and thus
-	// never acknowledged.
+	// torn is set if all of it is the beginning of a record with which the log
+	// ends. If a crash left it, the record was never acknowledged.
 	torn bool
 	// around spans the samples of some records before and after each place that
 	// cannot be read. What was there lies between them in the log, so it should
@@ -77,12 +77,14 @@ func newLogSurvey() *logSurvey {
 	}
 }
 
-// read surveys segments, which follow those that were read before.
+// read surveys the segments of a log, the newest of them last: only that one was
+// being written when the process died.
 func (s *logSurvey) read(segments []string) error {
-	for _, segment := range segments {
+	for i, segment := range segments {
 		damaged := false
 		err := scanFile(segment, s.record, func(g logGap) error {
 			damaged = true
+			g.torn = g.torn && i == len(segments)-1
 			s.gap(g)
 			return nil
 		})

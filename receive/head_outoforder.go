@@ -44,8 +44,9 @@ func (h *head) hasOutOfOrderLog() bool {
 // chunks are on disk, and some do not even say which chunk they mean, so that
 // after a crash they can speak of chunks that were never written. So both are
 // removed: the markers, and the chunks, which hold nothing that the logs do not
-// hold. After a damage they may, and stay; what is in chunks and in the log is
-// read and cut into blocks once.
+// hold. After a repair, also of what looks like the end that a crash leaves, they
+// may, and stay; what is in chunks and in the log is read and cut into blocks
+// once.
 func (h *head) prepareLogs() error {
 	if err := h.finishLogRewrite(); err != nil {
 		return err

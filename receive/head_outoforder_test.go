@@ -45,7 +45,11 @@ func TestOutOfOrderLogIsReplayedWhole(t *testing.T) {
 					t.Fatal(err)
 				}
 				entries, err := os.ReadDir(filepath.Dir(log))
-				if err != nil || len(entries) != 4 {
+				left := 4
+				if exists(filepath.Join(dir, "a", "logs.broken")) {
+					left++ // Of a repair, for a while.
+				}
+				if err != nil || len(entries) != left {
 					t.Errorf("left over: %v, %v", entries, err)
 				}
 				if marked, err := hasMarkers(log); err != nil || marked {
