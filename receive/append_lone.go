@@ -119,9 +119,12 @@ func (t *Tenants) AppendExemplars(ctx context.Context, tenant string, ls labels.
 	if err := t.space.check(); err != nil {
 		return &TenantError{Tenant: s.name, Kind: ErrNoSpace, Err: err}
 	}
-	h, err := s.writer(ctx)
+	h, err := s.openWriter(ctx)
 	if err != nil {
 		return err
+	}
+	if h == nil {
+		return refuseExemplars(len(exemplars), fmt.Errorf("exemplar of %s: the tenant has no series in memory", clip(ls.String(), tallySeriesBytes)))
 	}
 	defer h.writers.leave()
 	return h.appendExemplars(ctx, ls, exemplars)

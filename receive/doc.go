@@ -218,6 +218,14 @@
 // newest sample or from its cutting, whichever came later, so that samples from
 // long ago stay for a while.
 //
+// A tenant that is not written to for a while is idle: all of it is cut into
+// blocks, its head is closed and its logs are deleted. What it costs from then on
+// is the list of its blocks; it is read from them without a head, and they are
+// open only while somebody reads. The next write opens a head. When its blocks
+// are gone, shipped and past the retention, so is its directory, unless that
+// holds anything else: a block that was set aside, or a file that is not ours.
+// Exemplars and metadata go with the head.
+//
 // The TSDB was made to be alone in its process. Where it matters here:
 //
 //   - It panics when a chunk cannot be written. Its background work is switched

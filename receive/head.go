@@ -63,6 +63,7 @@ type head struct {
 	// former are the labels of blocks that were cut under others than external.
 	former map[ulid.ULID]labels.Labels
 
+	lastWrite    atomic.Int64 // or the opening, Unix nanoseconds
 	exemplars    atomic.Int64 // appended since the opening
 	exemplarRoom atomic.Int64
 }
@@ -99,6 +100,7 @@ func (h *head) open() error {
 		h.unregister()
 		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: fmt.Errorf("open %s: %w", h.dir, err)}
 	}
+	h.lastWrite.Store(time.Now().UnixNano())
 	if err := h.releaseBroken(); err != nil {
 		h.log.Warn("Damaged segments of logs stay where they are for now.", "err", err)
 	}

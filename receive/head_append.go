@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -117,6 +118,7 @@ func (a *headAppender) Commit() (err error) {
 		// It failed meanwhile, and what replaces it may not see these samples.
 		return err
 	}
+	a.head.lastWrite.Store(time.Now().UnixNano())
 	if a.exemplars > 0 {
 		a.head.addExemplars(a.exemplars)
 	}

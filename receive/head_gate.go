@@ -67,6 +67,17 @@ func (g *gate) pause(ctx context.Context) error {
 	return err
 }
 
+// pauseIfEmpty is pause if nobody is inside, and otherwise does nothing.
+func (g *gate) pauseIfEmpty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.users > 0 {
+		return false
+	}
+	g.paused = make(chan struct{})
+	return true
+}
+
 // wait returns when everybody has left a gate that lets nobody in, or with the
 // error of ctx. Only one caller may wait.
 func (g *gate) wait(ctx context.Context) error {

@@ -48,7 +48,7 @@ func (h *head) hasOutOfOrderLog() bool {
 // may, and stay; what is in chunks and in the log is read and cut into blocks
 // once.
 func (h *head) prepareLogs() error {
-	if err := h.finishLogRewrite(); err != nil {
+	if err := errors.Join(h.finishDropLogs(), h.finishLogRewrite()); err != nil {
 		return err
 	}
 	if err := h.repairLogs(); err != nil {

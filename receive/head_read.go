@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// fencedQuerier is a querier over one head: reading broken data ends in an
+// fencedQuerier is a querier over one head, or over blocks: reading broken data ends in an
 // error instead of a panic, hints cannot widen the querier's range, and closing
-// it, which may be done twice, leaves the head's readers' gate.
+// it, which may be done twice, leaves what is read.
 //
 // All its Selects see the same samples, those that were committed when it was
 // opened, so that an expression that names a series twice agrees with itself;
@@ -22,13 +22,23 @@ import (
 // between its Selects, while a reader may have them run side by side, so only
 // one reads at a time.
 type fencedQuerier struct {
-	head       *head
+	from       querySource
 	mint, maxt int64
 
 	mu     sync.Mutex // guards what follows
 	q      storage.ChunkQuerier
 	closed bool
 }
+
+// querySource is what is read: a head, or the blocks of an idle tenant.
+type querySource interface {
+	// readFence turns a panic into an error. It must be deferred.
+	readFence(doing string, err *error)
+	// leave is called once the querier has been closed.
+	leave()
+}
+
+func (h *head) leave() { h.readers.leave() }
 
 // querier opens a querier on the head for the time from mint to maxt, both
 // inclusive. The caller must have entered the readers' gate, which the querier
@@ -38,13 +48,13 @@ func (h *head) querier(mint, maxt int64) (storage.ChunkQuerier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fencedQuerier{head: h, q: q, mint: mint, maxt: maxt}, nil
+	return &fencedQuerier{from: h, q: q, mint: mint, maxt: maxt}, nil
 }
 
 // read calls use, which reads from the TSDB's querier or from what that has
 // returned, alone and inside the head's fence.
 func (q *fencedQuerier) read(doing string, err *error, use func()) {
-	defer q.head.readFence(doing, err)
+	defer q.from.readFence(doing, err)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -97,8 +107,8 @@ func (q *fencedQuerier) Close() (err error) {
 		return nil
 	}
 	q.closed = true
-	defer q.head.readers.leave()
-	defer q.head.readFence("close a querier", &err)
+	defer q.from.leave()
+	defer q.from.readFence("close a querier", &err)
 	return q.q.Close()
 }
 

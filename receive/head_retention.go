@@ -16,6 +16,7 @@ import (
 // localBlock is what decides about a block's stay on the local disk.
 type localBlock struct {
 	id      ulid.ULID
+	minTime int64 // ms
 	maxTime int64 // exclusive, ms
 	inOrder bool  // cut from the samples that came in order
 }
@@ -24,9 +25,19 @@ func localBlocks(blocks []*tsdb.Block) []localBlock {
 	out := make([]localBlock, 0, len(blocks))
 	for _, b := range blocks {
 		meta := b.Meta()
-		out = append(out, localBlock{id: meta.ULID, maxTime: meta.MaxTime, inOrder: !meta.Compaction.FromOutOfOrder()})
+		out = append(out, localBlockOf(meta))
 	}
 	return out
+}
+
+func localBlockOf(meta tsdb.BlockMeta) localBlock {
+	return localBlock{id: meta.ULID, minTime: meta.MinTime, maxTime: meta.MaxTime, inOrder: !meta.Compaction.FromOutOfOrder()}
+}
+
+// past tells whether a block is past the retention.
+func (b localBlock) past(opts TenantsOptions, now time.Time) bool {
+	limit := now.Add(-opts.Retention).UnixMilli()
+	return opts.Retention >= 0 && b.maxTime <= limit && int64(b.id.Time()) <= limit
 }
 
 // deletableBlocks returns the blocks that may go: past the retention, and
@@ -34,9 +45,6 @@ func localBlocks(blocks []*tsdb.Block) []localBlock {
 // always stays, because on the next start its end tells which samples of the
 // write-ahead log are in blocks already.
 func deletableBlocks(blocks []localBlock, done map[ulid.ULID]bool, opts TenantsOptions, now time.Time) map[ulid.ULID]struct{} {
-	if opts.Retention < 0 {
-		return nil
-	}
 	newest := -1
 	for i, b := range blocks {
 		if b.inOrder && (newest < 0 || b.maxTime > blocks[newest].maxTime) {
@@ -44,10 +52,8 @@ func deletableBlocks(blocks []localBlock, done map[ulid.ULID]bool, opts TenantsO
 		}
 	}
 	deletable := map[ulid.ULID]struct{}{}
-	limit := now.Add(-opts.Retention).UnixMilli()
 	for i, b := range blocks {
-		past := b.maxTime <= limit && int64(b.id.Time()) <= limit
-		if i != newest && past && (opts.LocalOnly || done[b.id]) {
+		if i != newest && b.past(opts, now) && (opts.LocalOnly || done[b.id]) {
 			deletable[b.id] = struct{}{}
 		}
 	}
@@ -67,15 +73,7 @@ func (h *head) makeSpace() error {
 		return errors.Join(full, err)
 	}
 	for id := range deletableBlocks(closedBlocks(h.dir), done, h.opts, time.Now()) {
-		// Renamed first, so that a crash leaves no block that lacks something.
-		// The TSDB removes directories of that name when it is opened.
-		dir := filepath.Join(h.dir, id.String())
-		gone := dir + ".tmp-for-deletion"
-		err := os.Rename(dir, gone)
-		if err == nil {
-			err = os.RemoveAll(gone)
-		}
-		if err != nil {
+		if err := deleteClosedBlock(h.dir, id); err != nil {
 			h.log.Warn("A block that may go cannot be deleted.", "block", id, "err", err)
 		}
 	}
@@ -117,7 +115,7 @@ func closedBlocks(dir string) (out []localBlock) {
 		if !ok || meta.ULID.String() != entry.Name() {
 			continue
 		}
-		out = append(out, localBlock{id: meta.ULID, maxTime: meta.MaxTime, inOrder: !meta.Compaction.FromOutOfOrder()})
+		out = append(out, localBlockOf(meta))
 	}
 	return out
 }

@@ -15,6 +15,10 @@ type tenantsMetrics struct {
 	logBytesLost       prometheus.Counter
 	logSamplesLost     prometheus.Counter
 
+	opens        prometheus.Counter
+	idleClosings prometheus.Counter
+	removals     prometheus.Counter
+
 	passesFailed prometheus.Counter
 	blocksCut    prometheus.Counter
 	blocksBroken prometheus.Counter
@@ -35,6 +39,9 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 		logSegmentsDamaged: counter("log_segments_damaged_total", "Segments of logs that were found damaged on opening."),
 		logBytesLost:       counter("log_lost_bytes_total", "Bytes of damaged logs that could not be read."),
 		logSamplesLost:     counter("log_lost_samples_total", "Samples in damaged logs that could be read, but not which series they are of. Those out of order are in two logs and count in each."),
+		opens:              counter("opens_total", "Times a tenant's TSDB was opened: at the start, by its first write, by a write after it was idle, or after a failure."),
+		idleClosings:       counter("idle_closings_total", "Times a tenant's TSDB was cut into blocks and closed for want of writes."),
+		removals:           counter("removals_total", "Idle tenants that were removed from the disk, all of their blocks being shipped and past the retention."),
 		passesFailed:       counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
 		blocksCut:          counter("blocks_cut_total", "Blocks cut from the samples in memory."),
 		blocksBroken:       counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
@@ -42,9 +49,10 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 	var err error
 	m.registered, err = registration.Register(t.opts.Registerer, "receive.Tenants",
 		m.failures, m.reopens, m.repairs, m.logSegmentsDamaged, m.logBytesLost, m.logSamplesLost,
-		m.passesFailed, m.blocksCut, m.blocksBroken,
+		m.opens, m.idleClosings, m.removals, m.passesFailed, m.blocksCut, m.blocksBroken,
 		gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
 		gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
+		gauge("idle", "Tenants without writes, whose TSDB is closed and whose blocks can be read.", t.idleTenants),
 		gauge("head_series", "Series in memory, over all tenants.", t.headSeries),
 		gauge("blocks", "Blocks on the local disk, over all tenants.", t.localBlocks))
 	return m, err
@@ -71,7 +79,24 @@ func (t *Tenants) headSeries() float64 {
 }
 
 func (t *Tenants) localBlocks() float64 {
-	return t.sum(func(h *head) float64 { return float64(len(h.db.Blocks())) })
+	total := t.sum(func(h *head) float64 { return float64(len(h.db.Blocks())) })
+	slots, _ := t.all()
+	for _, s := range slots {
+		if blocks := s.idleState(); blocks != nil {
+			total += float64(blocks.count())
+		}
+	}
+	return total
+}
+
+func (t *Tenants) idleTenants() (n float64) {
+	slots, _ := t.all()
+	for _, s := range slots {
+		if s.idleState() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *Tenants) sum(of func(*head) float64) (total float64) {

@@ -47,6 +47,9 @@ func invalidTenantReason(name string) string {
 	case !filepath.IsLocal(name):
 		return "the operating system gives it a meaning of its own"
 	}
+	if strings.HasPrefix(name, removedPrefix) {
+		return "it is reserved"
+	}
 	for _, reserved := range reservedTenants {
 		if name == reserved {
 			return "it is reserved"

@@ -100,15 +100,25 @@ func (t *Tenants) openExisting() error {
 		if !entry.IsDir() || slices.Contains(reservedTenants[:], name) {
 			continue
 		}
+		if strings.HasPrefix(name, removedPrefix) {
+			if err := os.RemoveAll(filepath.Join(t.dir, name)); err != nil {
+				t.log.Warn("What is left of a removed tenant cannot be removed.", "dir", filepath.Join(t.dir, name), "err", err)
+			}
+			continue
+		}
 		if err := ValidateTenant(name); err != nil {
 			t.log.Warn("A directory cannot be a tenant's and is ignored.", "dir", filepath.Join(t.dir, name), "err", err)
 			continue
 		}
-		t.slots[name] = newSlot(t, name)
+		s := newSlot(t, name)
+		if blocks, ok := s.newHead().idleOnDisk(); ok {
+			s.idle = blocks
+		}
+		t.slots[name] = s
 	}
 	slots, _ := t.all()
-	t.each(slots, func(s *slot) error {
-		_, _ = s.current(context.Background()) // Logged, and tried again by Run.
+	_ = t.each(slots, func(s *slot) error {
+		_ = s.available(context.Background()) // Logged, and tried again by Run.
 		return nil
 	})
 	return nil
@@ -181,14 +191,7 @@ func (t *Tenants) slotFor(name string) (*slot, error) {
 // Appender waits, no longer than ctx lives, while the tenant is being opened or
 // flushed. Errors are a *TenantError or ErrClosed, or that of ctx.
 func (t *Tenants) Appender(ctx context.Context, tenant string) (storage.AppenderV2, error) {
-	s, err := t.slotFor(tenant)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.space.check(); err != nil {
-		return nil, &TenantError{Tenant: s.name, Kind: ErrNoSpace, Err: err}
-	}
-	h, err := s.writer(ctx)
+	s, h, err := t.writer(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +201,24 @@ func (t *Tenants) Appender(ctx context.Context, tenant string) (storage.Appender
 		return nil, err
 	}
 	return app, nil
+}
+
+// writer returns the tenant's head with its writers' gate entered.
+func (t *Tenants) writer(ctx context.Context, tenant string) (*slot, *head, error) {
+	for {
+		s, err := t.slotFor(tenant)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := t.space.check(); err != nil {
+			return nil, nil, &TenantError{Tenant: s.name, Kind: ErrNoSpace, Err: err}
+		}
+		h, err := s.writer(ctx)
+		if errors.Is(err, errRemoved) {
+			continue // There is, or will be, another slot.
+		}
+		return s, h, err
+	}
 }
 
 // BlockDirs yields each tenant's directory, in which finished blocks lie, named
@@ -226,8 +247,11 @@ func (t *Tenants) BlockLabels(dir string, id ulid.ULID) (external labels.Labels,
 		return labels.EmptyLabels(), false
 	}
 	s.mu.Lock()
-	h := s.head
+	h, idle := s.head, s.idle
 	s.mu.Unlock()
+	if idle != nil {
+		return idle.labelsOf(id), idle.has(id)
+	}
 	if h == nil { // As after Close. Nothing is being cut.
 		return labelsOnDisk(s.dir, id, s.external)
 	}
@@ -235,7 +259,8 @@ func (t *Tenants) BlockLabels(dir string, id ulid.ULID) (external labels.Labels,
 }
 
 // Streams yields the external labels of each tenant that has data and the
-// inclusive range of its times in ms. A head's range has no end. A tenant that
+// inclusive range of its times in ms. A head's range has no end, but that of an
+// idle tenant has. A tenant that
 // is not available is said to have any time, so that a read of it fails instead
 // of passing it by.
 func (t *Tenants) Streams(yield func(external labels.Labels, mint, maxt int64) bool) {
@@ -246,13 +271,15 @@ func (t *Tenants) Streams(yield func(external labels.Labels, mint, maxt int64) b
 		return
 	}
 	for _, s := range slots {
-		mint, ok := int64(math.MinInt64), true
-		if h, err := s.state(); h != nil && h.readFailure() == nil {
+		mint, maxt, ok := int64(math.MinInt64), int64(math.MaxInt64), true
+		if blocks := s.idleState(); blocks != nil {
+			mint, maxt, ok = blocks.timeRange()
+		} else if h, err := s.state(); h != nil && h.readFailure() == nil {
 			mint, ok = h.timeRange()
 		} else if err == nil {
 			ok = h != nil
 		}
-		if ok && !yield(s.external, mint, math.MaxInt64) {
+		if ok && !yield(s.external, mint, maxt) {
 			return
 		}
 	}

@@ -47,6 +47,23 @@ func TestTenantsConform(t *testing.T) {
 			return tenants
 		})
 	})
+	t.Run("idle", func(t *testing.T) {
+		opts := opts
+		opts.IdleAfter = atOnce
+		suite := suite
+		suite.Exemplars, suite.Metadata = false, false // They go with the head.
+		querytest.Run(t, suite, func(t *testing.T, data querytest.Data) storage.ChunkQueryable {
+			tenants := openTenants(t, fastTempDir(t), opts)
+			store(t, tenants, data)
+			if err := tenants.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if idle := tenants.idleTenants(); idle != float64(len(data.Streams)) {
+				t.Fatalf("%v tenants are idle", idle)
+			}
+			return tenants
+		})
+	})
 }
 
 // store appends data, each stream to the tenant that its labels name.

@@ -22,7 +22,7 @@ func (t *Tenants) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier,
 	if _, err := t.all(); err != nil {
 		return nil, err
 	}
-	return &exemplarQuerier{tenants: t, opts: readopts.From(ctx), read: func(s *slot) (*head, error) { return s.reader(ctx) }}, nil
+	return &exemplarQuerier{tenants: t, opts: readopts.From(ctx), read: func(s *slot) (*head, error) { return s.openReader(ctx) }}, nil
 }
 
 type exemplarQuerier struct {
@@ -70,7 +70,7 @@ func consumeAny(external labels.Labels, matchers [][]*labels.Matcher) (inner [][
 
 func (q *exemplarQuerier) one(s *slot, start, end int64, matchers [][]*labels.Matcher) (out []exemplar.QueryResult, err error) {
 	h, err := q.read(s)
-	if err != nil {
+	if h == nil || err != nil {
 		return nil, err
 	}
 	defer h.readers.leave()

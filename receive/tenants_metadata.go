@@ -55,6 +55,13 @@ func (s *metadataStore) set(family string, m metadata.Metadata) (string, metadat
 	return family, m
 }
 
+// forget drops everything.
+func (s *metadataStore) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.young, s.old, s.size = nil, nil, 0
+}
+
 // collect adds what is known, of all metrics or of one, to into. It stops at
 // limit metrics if limit is positive.
 func (s *metadataStore) collect(into map[string][]metadata.Metadata, metric string, limit int) {
@@ -101,7 +108,7 @@ func (t *Tenants) AppendMetadata(ctx context.Context, tenant, family string, m m
 	if err != nil {
 		return err
 	}
-	if _, err := slot.current(ctx); err != nil {
+	if err := slot.available(ctx); err != nil {
 		return err
 	}
 	if !m.IsEmpty() {

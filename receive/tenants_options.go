@@ -40,6 +40,16 @@ type TenantsOptions struct {
 	// Default 15 days; negative keeps blocks for ever. Past it a block also
 	// stays until it has been shipped, unless LocalOnly is set.
 	Retention time.Duration
+	// IdleAfter is how long a tenant may go without a write until it is idle: it
+	// is flushed to blocks, its TSDB is closed, and it costs next to nothing until
+	// the next write opens it again. Its local blocks stay readable. An idle
+	// tenant whose blocks are all shipped and past Retention is removed from the
+	// disk. Default twice BlockDuration, but at least one hour; negative keeps
+	// every TSDB open.
+	//
+	// As after Flush, samples that are older than the newest that was flushed are
+	// refused when the tenant comes back, unless OutOfOrderWindow takes them.
+	IdleAfter time.Duration
 	// LocalOnly says that nothing ships the blocks: past Retention they are
 	// deleted without having been shipped.
 	LocalOnly bool
@@ -86,6 +96,9 @@ func (o TenantsOptions) withDefaults() TenantsOptions {
 	}
 	if o.Retention == 0 {
 		o.Retention = 15 * 24 * time.Hour
+	}
+	if o.IdleAfter == 0 {
+		o.IdleAfter = max(2*o.BlockDuration, time.Hour)
 	}
 	if o.MaxExemplars == 0 {
 		o.MaxExemplars = 10_000

@@ -56,16 +56,11 @@ func (t *Tenants) StoredQuerier(ctx context.Context, tenant string, mint, maxt i
 	case s == nil:
 		return storage.NoopChunkedQuerier(), nil
 	}
-	h, err := s.reader(ctx)
-	if err != nil {
-		return nil, err
+	q, err := s.querier(ctx, mint, maxt)
+	if q == nil && err == nil {
+		return storage.NoopChunkedQuerier(), nil
 	}
-	q, err := h.querier(mint, maxt)
-	if err != nil {
-		h.readers.leave()
-		return nil, err
-	}
-	return q, nil
+	return q, err
 }
 
 // tenantsQuerier opens a querier on a tenant when the first read needs it.
@@ -119,17 +114,8 @@ func (q *tenantsQuerier) querier(ctx context.Context, s *slot) (storage.ChunkQue
 	if one, ok := q.open[s]; ok {
 		return one, nil
 	}
-	h, err := s.reader(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if mint, ok := h.timeRange(); !ok || mint > q.maxt {
-		h.readers.leave()
-		return nil, nil
-	}
-	inner, err := h.querier(q.mint, q.maxt)
-	if err != nil {
-		h.readers.leave()
+	inner, err := s.querier(ctx, q.mint, q.maxt)
+	if inner == nil || err != nil {
 		return nil, err
 	}
 	one := extlabels.NewChunkQuerier(inner, s.external, q.without)

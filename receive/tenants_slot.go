@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 )
 
 // How long a tenant that could not be opened is left alone: not at all the
@@ -40,11 +41,14 @@ type slot struct {
 	// closed, compacted or flushed.
 	work chan struct{}
 
-	mu       sync.Mutex // guards what follows
-	head     *head      // nil if there is none at the moment
-	err      error      // why there is no head; nil if none was needed yet
+	mu       sync.Mutex  // guards what follows
+	head     *head       // nil if there is none at the moment
+	idle     *idleBlocks // what an idle tenant has instead
+	pending  bool        // what is on the disk was not opened yet
+	err      error       // why there is no head; nil if none was needed yet
 	closed   bool
-	attempts int // to open that failed in a row
+	removed  bool // another slot takes the place of this one
+	attempts int  // to open that failed in a row
 	retryAt  time.Time
 }
 
@@ -80,10 +84,31 @@ func (s *slot) state() (*head, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
+	if s.removed {
+		return nil, errRemoved
+	}
 	return s.head, s.err
 }
 
-// current returns the head, opening it if it never was.
+// idleState returns the blocks of an idle tenant, or nil if it is none.
+func (s *slot) idleState() *idleBlocks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.idle
+}
+
+// available returns nil if the tenant has a head or is idle, opening it if it
+// never was.
+func (s *slot) available(ctx context.Context) error {
+	if s.idleState() != nil {
+		return nil
+	}
+	_, err := s.current(ctx)
+	return err
+}
+
+// current returns the head, opening it if there is none and nothing is known
+// against it.
 func (s *slot) current(ctx context.Context) (*head, error) {
 	if h, err := s.state(); h != nil || err != nil {
 		return h, err
@@ -100,28 +125,39 @@ func (s *slot) current(ctx context.Context) (*head, error) {
 
 // open opens a head. The caller must have locked the slot.
 func (s *slot) open() (*head, error) {
-	t := s.tenants
-	h := &head{
-		tenant: s.name, dir: s.dir, external: s.external, stripes: stripesFor(int(t.heads.Load())), opts: t.opts, metrics: t.metrics, space: t.space,
-		log:    t.tsdbLog.With("tenant", s.name),
-		onFail: func(f *headFailure) { t.failed(f.err) },
-	}
+	h := s.newHead()
 	if err := h.open(); err != nil {
 		return nil, s.notOpened(err)
 	}
-	t.heads.Add(1)
-	h.onClose = func() { t.heads.Add(-1) }
+	s.tenants.heads.Add(1)
+	s.tenants.metrics.opens.Inc()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.head, s.err, s.attempts = h, nil, 0
+	idle := s.idle
+	s.head, s.idle, s.pending, s.err, s.attempts = h, nil, false, nil, 0
+	s.mu.Unlock()
+	if idle != nil {
+		idle.retire()
+	}
 	return h, nil
+}
+
+// newHead returns a head that is not open.
+func (s *slot) newHead() *head {
+	t := s.tenants
+	return &head{
+		tenant: s.name, dir: s.dir, external: s.external, stripes: stripesFor(int(t.heads.Load())),
+		opts: t.opts, metrics: t.metrics, space: t.space,
+		log:     t.tsdbLog.With("tenant", s.name),
+		onFail:  func(f *headFailure) { t.failed(f.err) },
+		onClose: func() { t.heads.Add(-1) },
+	}
 }
 
 // notOpened notes why there is no head, and returns it.
 func (s *slot) notOpened(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = err
+	s.err, s.pending = err, false
 	s.retryAt = time.Now().Add(reopenDelay(s.attempts))
 	s.attempts++
 	s.tenants.failed(err)
@@ -136,6 +172,59 @@ func (s *slot) writer(ctx context.Context) (*head, error) {
 // reader returns the head with its readers' gate entered.
 func (s *slot) reader(ctx context.Context) (*head, error) {
 	return s.enter(ctx, func(h *head) (*gate, error) { return &h.readers, h.readFailure() })
+}
+
+// openWriter is writer for what makes no tenant and wakes none: it returns nil
+// if the tenant is idle or has been removed.
+func (s *slot) openWriter(ctx context.Context) (*head, error) {
+	return s.unlessIdle(ctx, s.writer)
+}
+
+// openReader is reader for what only a head has: it returns nil if the tenant is
+// idle or has been removed.
+func (s *slot) openReader(ctx context.Context) (*head, error) {
+	return s.unlessIdle(ctx, s.reader)
+}
+
+func (s *slot) unlessIdle(ctx context.Context, enter func(context.Context) (*head, error)) (*head, error) {
+	if s.idleState() != nil {
+		return nil, nil
+	}
+	h, err := enter(ctx)
+	if errors.Is(err, errRemoved) {
+		return nil, nil
+	}
+	return h, err
+}
+
+// querier returns a querier over the tenant's samples for the time from mint to
+// maxt, both inclusive, which must be closed, or nil if it has none in the range.
+// An idle tenant is read from its blocks. Should one of them be broken, a head is
+// opened, which sets that aside.
+func (s *slot) querier(ctx context.Context, mint, maxt int64) (storage.ChunkQuerier, error) {
+	if blocks := s.idleState(); blocks != nil {
+		q, err := blocks.querier(mint, maxt)
+		if err == nil || !errors.Is(err, errRetired) && !isBroken(err) {
+			return q, err
+		}
+	}
+	h, err := s.reader(ctx)
+	if errors.Is(err, errRemoved) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if first, ok := h.timeRange(); !ok || first > maxt {
+		h.leave()
+		return nil, nil
+	}
+	q, err := h.querier(mint, maxt)
+	if err != nil {
+		h.leave()
+		return nil, err
+	}
+	return q, nil
 }
 
 func (s *slot) enter(ctx context.Context, use func(*head) (*gate, error)) (*head, error) {
@@ -159,9 +248,9 @@ func (s *slot) enter(ctx context.Context, use func(*head) (*gate, error)) (*head
 	}
 }
 
-// pass is one round of upkeep: a healthy head is compacted, one that failed is
-// replaced, and one that could not be opened is tried again when its time has
-// come.
+// pass is one round of upkeep: a healthy head is compacted, and closed if it is
+// idle; one that failed is replaced; one that could not be opened is tried again
+// when its time has come; and an idle tenant may be removed.
 func (s *slot) pass(ctx context.Context) error {
 	if err := s.lock(ctx); err != nil {
 		return err
@@ -169,16 +258,22 @@ func (s *slot) pass(ctx context.Context) error {
 	defer s.unlock()
 	h, err := s.state()
 	switch {
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrClosed), errors.Is(err, errRemoved):
 		return nil
 	case h == nil && err == nil:
+		if blocks := s.idleState(); blocks != nil {
+			return s.tidyIdle(blocks)
+		}
 		return nil // Opened by whoever needs it.
 	case h == nil:
 		return s.retry()
 	case h.failure() != nil:
 		return s.replace(ctx, h)
 	}
-	return h.maintain(ctx)
+	if err := h.maintain(ctx); err != nil || !h.idleFor(h.opts.IdleAfter) {
+		return err
+	}
+	return s.closeIdle(ctx, h)
 }
 
 func (s *slot) retry() error {
@@ -245,7 +340,7 @@ func (s *slot) flush(ctx context.Context) error {
 	switch {
 	case h != nil:
 		return h.flush(ctx)
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrClosed), errors.Is(err, errRemoved):
 		return nil
 	}
 	return err
@@ -259,9 +354,12 @@ func (s *slot) close() error {
 	s.work <- struct{}{}
 	defer s.unlock()
 	s.mu.Lock()
-	h := s.head
-	s.head = nil
+	h, idle := s.head, s.idle
+	s.head, s.idle = nil, nil
 	s.mu.Unlock()
+	if idle != nil {
+		<-idle.retire()
+	}
 	if h == nil {
 		return nil
 	}
