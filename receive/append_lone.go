@@ -153,7 +153,7 @@ func (h *head) appendExemplars(ctx context.Context, ls labels.Labels, exemplars 
 	if err := app.Commit(); err != nil {
 		return h.fail("write to the write-ahead log", err, false)
 	}
-	if err := h.tornLog(); err != nil {
+	if err := h.logged(); err != nil {
 		return err
 	}
 	h.addExemplars(len(exemplars) - len(partial.ExemplarErrors))

@@ -18,7 +18,8 @@
 // committed. With Tenants that means that they are in the write-ahead log of
 // the tenant's head, handed to the operating system: they survive the process,
 // and, as in Prometheus, a crash of the machine only as far as the disk was
-// written to.
+// written to. TenantsOptions.SyncOnCommit has the disk written to first; requests
+// of a tenant that are handled side by side share the writing.
 //
 // # Verdicts and status codes
 //
@@ -210,7 +211,7 @@
 //
 // A sample is in a log when Commit returns, as far as the operating system is
 // concerned: a killed process loses nothing, a machine without power may lose
-// what had not been synced. Blocks are cut when the samples in memory span more
+// what had not been synced; with SyncOnCommit it is synced by then. Blocks are cut when the samples in memory span more
 // than one and a half block durations, a few at a time, and by Flush; they are
 // never merged. A block leaves the disk when it is past the retention and
 // shipped, except for the newest, whose end tells on the next start which

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/compression"
+
+	"github.com/varve-tsdb/varve/internal/durable"
 )
 
 const (
@@ -56,6 +59,7 @@ type head struct {
 	collected *recorder
 	// refs are good for db alone: another counts its references anew.
 	refs *SeriesRefs
+	sync *logSync // nil without SyncOnCommit
 
 	writers gate
 	readers gate
@@ -123,6 +127,12 @@ func (h *head) openDB() (err error) {
 	h.db, err = tsdb.Open(h.dir, h.log, h.collected, h.tsdbOptions(), nil)
 	if err != nil {
 		return err
+	}
+	if h.opts.SyncOnCommit {
+		h.sync = h.newLogSync()
+		if err := errors.Join(durable.SyncDir(h.dir), durable.SyncDir(filepath.Dir(h.dir))); err != nil {
+			return errors.Join(err, h.db.Close())
+		}
 	}
 	h.refs = NewSeriesRefs(func() int { return int(h.db.Head().NumSeries()) })
 	// Passes of ours do what the TSDB would do on its own: a panic in its
@@ -217,6 +227,9 @@ func (h *head) close() error {
 	h.readers.shutdown()
 	defer h.onClose()
 	defer h.unregister()
+	if h.sync != nil {
+		defer h.sync.close()
+	}
 	if h.failed.Load() == nil {
 		return h.closeDB()
 	}

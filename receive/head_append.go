@@ -89,7 +89,8 @@ func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef,
 func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 
 // Commit makes the samples durable and visible: when it returns nil they are in
-// the write-ahead log, as far as the operating system is concerned. After an
+// the write-ahead log, as far as the operating system is concerned, or on the
+// disk with SyncOnCommit. After an
 // error it is not known which are; appending the same again is safe.
 func (a *headAppender) Commit() (err error) {
 	if a.done {
@@ -107,7 +108,7 @@ func (a *headAppender) Commit() (err error) {
 		// not written to again; opening the tenant anew repairs it.
 		return a.head.fail("write to the write-ahead log", err, false)
 	}
-	if err := a.head.tornLog(); err != nil {
+	if err := a.head.logged(); err != nil {
 		return err
 	}
 	if a.head.opts.OutOfOrderWindow > 0 && a.head.collected.counter(lostLogsCounter) > 0 {
@@ -125,13 +126,22 @@ func (a *headAppender) Commit() (err error) {
 	return nil
 }
 
-// tornLog fails the head if a write to its write-ahead log has failed at any
-// time. Whoever has written there has to ask before saying so to anybody: the
-// record may lie behind one that another appender could not finish, and that
-// appender need not have got to marking the head as failed.
-func (h *head) tornLog() error {
+// logged has the last word on what was written to the logs, before anybody is
+// told. It fails the head if a write to its write-ahead log has failed at any
+// time: the record may lie behind one that another appender could not finish, and
+// that appender need not have got to marking the head as failed. With
+// SyncOnCommit it returns when all of it is on the disk.
+func (h *head) logged() error {
 	if h.collected.counter(tornLogsCounter) > 0 {
 		return h.fail("write to the write-ahead log", errTornLog, false)
+	}
+	if h.sync == nil {
+		return nil
+	}
+	if err := h.sync.wait(); err != nil {
+		// What the operating system could not write it may have given up, so
+		// that syncing again would succeed and mean nothing.
+		return h.fail("put the write-ahead log on the disk", err, false)
 	}
 	return nil
 }

@@ -34,8 +34,18 @@ type fencedQuerier struct {
 type querySource interface {
 	// readFence turns a panic into an error. It must be deferred.
 	readFence(doing string, err *error)
+	// settled returns when all that can be read so far is as durable as a commit
+	// makes it.
+	settled() error
 	// leave is called once the querier has been closed.
 	leave()
+}
+
+func (h *head) settled() error {
+	if h.sync == nil {
+		return nil
+	}
+	return h.logged()
 }
 
 func (h *head) leave() { h.readers.leave() }
@@ -43,7 +53,7 @@ func (h *head) leave() { h.readers.leave() }
 // querier opens a querier on the head for the time from mint to maxt, both
 // inclusive. The caller must have entered the readers' gate, which the querier
 // leaves when it is closed.
-func (h *head) querier(mint, maxt int64) (storage.ChunkQuerier, error) {
+func (h *head) querier(mint, maxt int64) (*fencedQuerier, error) {
 	q, err := h.chunkQuerier(mint, maxt)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type tenantsMetrics struct {
 	idleClosings prometheus.Counter
 	removals     prometheus.Counter
 
+	syncs        prometheus.Histogram
 	passesFailed prometheus.Counter
 	blocksCut    prometheus.Counter
 	blocksBroken prometheus.Counter
@@ -42,14 +43,18 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 		opens:              counter("opens_total", "Times a tenant's TSDB was opened: at the start, by its first write, by a write after it was idle, or after a failure."),
 		idleClosings:       counter("idle_closings_total", "Times a tenant's TSDB was cut into blocks and closed for want of writes."),
 		removals:           counter("removals_total", "Idle tenants that were removed from the disk, all of their blocks being shipped and past the retention."),
-		passesFailed:       counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
-		blocksCut:          counter("blocks_cut_total", "Blocks cut from the samples in memory."),
-		blocksBroken:       counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
+		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "varve_receive_tenants_log_sync_seconds", Help: "Time to put the logs of a tenant on the disk, once for all commits that wait for it (SyncOnCommit).",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+		}),
+		passesFailed: counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
+		blocksCut:    counter("blocks_cut_total", "Blocks cut from the samples in memory."),
+		blocksBroken: counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
 	}
 	var err error
 	m.registered, err = registration.Register(t.opts.Registerer, "receive.Tenants",
 		m.failures, m.reopens, m.repairs, m.logSegmentsDamaged, m.logBytesLost, m.logSamplesLost,
-		m.opens, m.idleClosings, m.removals, m.passesFailed, m.blocksCut, m.blocksBroken,
+		m.opens, m.idleClosings, m.removals, m.syncs, m.passesFailed, m.blocksCut, m.blocksBroken,
 		gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
 		gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
 		gauge("idle", "Tenants without writes, whose TSDB is closed and whose blocks can be read.", t.idleTenants),

@@ -112,7 +112,7 @@ func (p *idleBlocks) count() int {
 
 // querier returns a querier over the blocks for the time from mint to maxt, both
 // inclusive, which must be closed, or nil if none of them is in the range.
-func (p *idleBlocks) querier(mint, maxt int64) (_ storage.ChunkQuerier, err error) {
+func (p *idleBlocks) querier(mint, maxt int64) (_ *fencedQuerier, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.retired {
@@ -158,6 +158,8 @@ func (p *idleBlocks) readFence(doing string, err *error) {
 		*err = fmt.Errorf("tenant %q: %s in %s: %v", p.head.tenant, doing, p.head.dir, r)
 	}
 }
+
+func (*idleBlocks) settled() error { return nil }
 
 // leave is for a querier that has been closed.
 func (p *idleBlocks) leave() {

@@ -45,7 +45,8 @@ func (t *Tenants) ChunkQuerierWithout(mint, maxt int64, without []string) (stora
 // StoredQuerier returns a querier over one tenant's samples under the labels
 // they were appended with, without external labels, for the time from mint to
 // maxt in ms, both inclusive. It is empty if there is no such tenant. It must be
-// closed.
+// closed. With SyncOnCommit all that it shows is on the disk: who finds a sample
+// there may acknowledge it.
 func (t *Tenants) StoredQuerier(ctx context.Context, tenant string, mint, maxt int64) (storage.ChunkQuerier, error) {
 	t.mu.RLock()
 	s, closed := t.slots[tenant], t.closed
@@ -57,10 +58,16 @@ func (t *Tenants) StoredQuerier(ctx context.Context, tenant string, mint, maxt i
 		return storage.NoopChunkedQuerier(), nil
 	}
 	q, err := s.querier(ctx, mint, maxt)
-	if q == nil && err == nil {
+	if err != nil {
+		return nil, err
+	}
+	if q == nil {
 		return storage.NoopChunkedQuerier(), nil
 	}
-	return q, err
+	if err := q.from.settled(); err != nil {
+		return nil, errors.Join(err, q.Close())
+	}
+	return q, nil
 }
 
 // tenantsQuerier opens a querier on a tenant when the first read needs it.

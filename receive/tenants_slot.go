@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 )
 
 // How long a tenant that could not be opened is left alone: not at all the
@@ -201,7 +200,7 @@ func (s *slot) unlessIdle(ctx context.Context, enter func(context.Context) (*hea
 // maxt, both inclusive, which must be closed, or nil if it has none in the range.
 // An idle tenant is read from its blocks. Should one of them be broken, a head is
 // opened, which sets that aside.
-func (s *slot) querier(ctx context.Context, mint, maxt int64) (storage.ChunkQuerier, error) {
+func (s *slot) querier(ctx context.Context, mint, maxt int64) (*fencedQuerier, error) {
 	if blocks := s.idleState(); blocks != nil {
 		q, err := blocks.querier(mint, maxt)
 		if err == nil || !errors.Is(err, errRetired) && !isBroken(err) {
