@@ -20,7 +20,6 @@ import (
 type logSync struct {
 	metrics *tenantsMetrics
 	sync    func(*os.File) error // that of the file, unless a test looks on
-	dirs    []string             // the directories of the logs
 	logs    []*syncedLog
 
 	syncing sync.Mutex // held during a round; guards logs
