@@ -219,6 +219,10 @@
 // newest sample or from its cutting, whichever came later, so that samples from
 // long ago stay for a while.
 //
+// OpenTenants opens none of them. Run does, several side by side, those that were
+// written to last first, and whoever needs one that is not open has it opened
+// next: so a restart holds up each tenant for as long as its own log takes.
+//
 // A tenant that is not written to for a while is idle: all of it is cut into
 // blocks, its head is closed and its logs are deleted. What it costs from then on
 // is the list of its blocks; it is read from them without a head, and they are

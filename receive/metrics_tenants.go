@@ -57,6 +57,7 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 		m.opens, m.idleClosings, m.removals, m.syncs, m.passesFailed, m.blocksCut, m.blocksBroken,
 		gauge("open", "Tenants whose TSDB is open and takes writes.", func() float64 { return float64(t.count(true)) }),
 		gauge("failed", "Tenants that are not available.", func() float64 { return float64(t.count(false)) }),
+		gauge("opening", "Tenants on the disk that are still to be opened.", func() float64 { return float64(t.Opening()) }),
 		gauge("idle", "Tenants without writes, whose TSDB is closed and whose blocks can be read.", t.idleTenants),
 		gauge("head_series", "Series in memory, over all tenants.", t.headSeries),
 		gauge("blocks", "Blocks on the local disk, over all tenants.", t.localBlocks))

@@ -39,7 +39,8 @@ type Tenants struct {
 	metrics *tenantsMetrics
 	space   *freeSpace
 	lock    fileutil.Releaser
-	heads   atomic.Int64 // that are open
+	heads   atomic.Int64  // that are open
+	opening chan struct{} // has a value in it for each tenant that is being opened
 
 	mu     sync.RWMutex // guards what follows
 	slots  map[string]*slot
@@ -54,14 +55,14 @@ var (
 	_ storage.ExemplarQueryable = (*Tenants)(nil)
 )
 
-// OpenTenants opens the tenants in dir, which is created if need be. Every
-// directory in it whose name can be a tenant's is taken for one. Opening
-// replays the write-ahead logs, so it can take a while; a damaged log is
-// repaired, and what it has lost is logged and counted.
+// OpenTenants looks for the tenants in dir, which is created if need be. Every
+// directory in it whose name can be a tenant's is taken for one. It does not
+// wait for them: a tenant is opened by OpenAll, which Run begins with, or by the
+// first write or read that needs it; see Opening. Until then nothing that is
+// damaged in it has been looked for. Idle tenants need no opening.
 //
-// A tenant that cannot be opened is no error: it is logged, counted and tried
-// again by Run, and the others work. Errors are those of the options, of the
-// metrics and of dir, for instance that another Tenants has it open.
+// Errors are those of the options, of the metrics and of dir, for instance that
+// another Tenants has it open.
 //
 // Nothing runs on behalf of the tenants before Run is called, save for idle
 // goroutines that each TSDB has. Close releases what was opened.
@@ -80,48 +81,15 @@ func OpenTenants(dir string, opts TenantsOptions) (*Tenants, error) {
 	t := &Tenants{
 		dir: dir, opts: opts, log: opts.Logger, tsdbLog: slog.New(quietHandler{opts.Logger.Handler()}),
 		space: &freeSpace{dir: dir, min: opts.MinFreeDisk}, lock: lock, slots: map[string]*slot{},
+		opening: make(chan struct{}, opts.Concurrency),
 	}
 	if t.metrics, err = newTenantsMetrics(t); err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
-	if err := t.openExisting(); err != nil {
+	if err := t.findExisting(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
-}
-
-func (t *Tenants) openExisting() error {
-	entries, err := os.ReadDir(t.dir)
-	if err != nil {
-		return fmt.Errorf("tenants' data directory: %w", err)
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		if !entry.IsDir() || slices.Contains(reservedTenants[:], name) {
-			continue
-		}
-		if strings.HasPrefix(name, removedPrefix) {
-			if err := os.RemoveAll(filepath.Join(t.dir, name)); err != nil {
-				t.log.Warn("What is left of a removed tenant cannot be removed.", "dir", filepath.Join(t.dir, name), "err", err)
-			}
-			continue
-		}
-		if err := ValidateTenant(name); err != nil {
-			t.log.Warn("A directory cannot be a tenant's and is ignored.", "dir", filepath.Join(t.dir, name), "err", err)
-			continue
-		}
-		s := newSlot(t, name)
-		if blocks, ok := s.newHead().idleOnDisk(); ok {
-			s.idle = blocks
-		}
-		t.slots[name] = s
-	}
-	slots, _ := t.all()
-	_ = t.each(slots, func(s *slot) error {
-		_ = s.available(context.Background()) // Logged, and tried again by Run.
-		return nil
-	})
-	return nil
 }
 
 // each calls do for all slots, several at once, and joins the errors.
@@ -247,10 +215,13 @@ func (t *Tenants) BlockLabels(dir string, id ulid.ULID) (external labels.Labels,
 		return labels.EmptyLabels(), false
 	}
 	s.mu.Lock()
-	h, idle := s.head, s.idle
+	h, idle, pending := s.head, s.idle, s.pending
 	s.mu.Unlock()
 	if idle != nil {
 		return idle.labelsOf(id), idle.has(id)
+	}
+	if pending { // Opening it may set the block aside.
+		return labels.EmptyLabels(), false
 	}
 	if h == nil { // As after Close. Nothing is being cut.
 		return labelsOnDisk(s.dir, id, s.external)
@@ -262,7 +233,7 @@ func (t *Tenants) BlockLabels(dir string, id ulid.ULID) (external labels.Labels,
 // inclusive range of its times in ms. A head's range has no end, but that of an
 // idle tenant has. A tenant that
 // is not available is said to have any time, so that a read of it fails instead
-// of passing it by.
+// of passing it by, and so is one that is still to be opened.
 func (t *Tenants) Streams(yield func(external labels.Labels, mint, maxt int64) bool) {
 	slots, err := t.all()
 	if err != nil {
@@ -277,7 +248,7 @@ func (t *Tenants) Streams(yield func(external labels.Labels, mint, maxt int64) b
 		} else if h, err := s.state(); h != nil && h.readFailure() == nil {
 			mint, ok = h.timeRange()
 		} else if err == nil {
-			ok = h != nil
+			ok = h != nil || s.isPending()
 		}
 		if ok && !yield(s.external, mint, maxt) {
 			return

@@ -27,7 +27,18 @@ func leakCheck(t *testing.T) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }
 
+// openTenants returns tenants that are all open.
 func openTenants(t *testing.T, dir string, opts TenantsOptions) *Tenants {
+	t.Helper()
+	tenants := findTenants(t, dir, opts)
+	if err := tenants.OpenAll(t.Context()); err != nil {
+		t.Fatalf("open all: %v", err)
+	}
+	return tenants
+}
+
+// findTenants returns tenants that are not open yet.
+func findTenants(t *testing.T, dir string, opts TenantsOptions) *Tenants {
 	t.Helper()
 	tenants, err := OpenTenants(dir, opts)
 	if err != nil {

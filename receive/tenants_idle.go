@@ -67,13 +67,13 @@ func (s *slot) closeIdle(ctx context.Context, h *head) error {
 	s.head, s.idle = nil, blocks
 	s.mu.Unlock()
 	if err := errors.Join(h.close(), h.dropLogs()); err != nil {
-		// The logs may be there still, and whoever needs the tenant replays
-		// them: it is all in blocks, and samples that are in blocks are passed by.
+		// The logs may be there still. What they hold is in blocks and passed by.
 		s.mu.Lock()
-		s.idle, s.pending = nil, true
+		s.idle = nil
 		s.mu.Unlock()
 		blocks.retire()
-		return fmt.Errorf("tenant %q: close the idle head: %w", s.name, err)
+		_, again := s.open()
+		return errors.Join(fmt.Errorf("tenant %q: close the idle head: %w", s.name, err), again)
 	}
 	s.metadata.forget()
 	s.tenants.metrics.idleClosings.Inc()

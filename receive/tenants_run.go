@@ -2,14 +2,19 @@ package receive
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/varve-tsdb/varve/internal/every"
 )
 
-// Run keeps the tenants in order until ctx is done: it calls Compact at every
-// interval, and logs and counts what goes wrong. It returns nil.
+// Run keeps the tenants in order until ctx is done: it calls OpenAll at once and,
+// beside it, Compact at every interval, and logs and counts what goes wrong. It
+// returns nil.
 func (t *Tenants) Run(ctx context.Context) error {
+	var opening sync.WaitGroup
+	defer opening.Wait()
+	opening.Go(func() { _ = t.OpenAll(ctx) })
 	return every.Run(ctx, t.opts.Interval, t.Compact, func(err error) {
 		t.log.Error("Upkeep of tenants failed; it is tried again.", "err", err)
 	})
@@ -24,7 +29,9 @@ func (t *Tenants) MaxLead() time.Duration { return t.opts.BlockDuration / 4 }
 // Compact is one pass of Run over all tenants: full chunks move from memory to
 // mapped files; where the samples in memory span more than one and a half block
 // durations, the oldest become a block, and so on; blocks that may go are
-// deleted; and tenants that are not available are opened again. It returns what
+// deleted; tenants that are idle are closed (see TenantsOptions.IdleAfter); and
+// tenants that are not available are opened again, though not those that OpenAll
+// has yet to open. It returns what
 // went wrong, naming the tenants; the others are done all the same.
 //
 // One pass cuts at most eight blocks of a tenant, or more if Interval is longer

@@ -96,6 +96,13 @@ func (s *slot) idleState() *idleBlocks {
 	return s.idle
 }
 
+// isPending tells whether the tenant is on the disk and was not opened yet.
+func (s *slot) isPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending && !s.closed
+}
+
 // available returns nil if the tenant has a head or is idle, opening it if it
 // never was.
 func (s *slot) available(ctx context.Context) error {
@@ -124,6 +131,8 @@ func (s *slot) current(ctx context.Context) (*head, error) {
 
 // open opens a head. The caller must have locked the slot.
 func (s *slot) open() (*head, error) {
+	s.tenants.opening <- struct{}{}
+	defer func() { <-s.tenants.opening }()
 	h := s.newHead()
 	if err := h.open(); err != nil {
 		return nil, s.notOpened(err)
@@ -251,6 +260,9 @@ func (s *slot) enter(ctx context.Context, use func(*head) (*gate, error)) (*head
 // idle; one that failed is replaced; one that could not be opened is tried again
 // when its time has come; and an idle tenant may be removed.
 func (s *slot) pass(ctx context.Context) error {
+	if s.isPending() {
+		return nil // That may take long, and others wait for the pass.
+	}
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -341,6 +353,10 @@ func (s *slot) flush(ctx context.Context) error {
 		return h.flush(ctx)
 	case errors.Is(err, ErrClosed), errors.Is(err, errRemoved):
 		return nil
+	case err == nil && s.isPending():
+		if h, err = s.open(); err == nil {
+			return h.flush(ctx)
+		}
 	}
 	return err
 }
