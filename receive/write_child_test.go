@@ -24,9 +24,12 @@ const (
 	writeChildProfile = "VARVE_WRITE_PROFILE"
 )
 
-// runWriteChild is the process that BenchmarkRemoteWrite measures. It ends with
-// its standard input.
+// runWriteChild is the process that a benchmark measures. That of
+// BenchmarkRemoteWrite ends with its standard input.
 func runWriteChild(mode, dir string) error {
+	if run := memoryChild(mode); run != nil {
+		return run(dir)
+	}
 	if path := os.Getenv(writeChildProfile); path != "" {
 		f, err := os.Create(path + "." + mode)
 		if err != nil {
