@@ -58,8 +58,9 @@ type head struct {
 	cutter    *blockCutter
 	collected *recorder
 	// refs are good for db alone: another counts its references anew.
-	refs *SeriesRefs
-	sync *logSync // nil without SyncOnCommit
+	refs     *SeriesRefs
+	unlogged unloggedSeries
+	sync     *logSync // nil without SyncOnCommit
 
 	writers gate
 	readers gate

@@ -23,6 +23,11 @@ type headAppender struct {
 	done      bool
 	exemplars int
 
+	// See unloggedSeries, whose mutex guards the first two.
+	made   []storage.SeriesRef
+	ended  chan struct{} // closed when they are logged; nil if there are none
+	awaits []*headAppender
+
 	// The metadata last seen: the samples of a series share theirs.
 	lastFamily   string
 	lastMetadata metadata.Metadata
@@ -55,13 +60,25 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 		return 0, err
 	}
 	defer a.head.fence("append", true, &err)
-	ref, err = a.app.Append(ref, ls, st, t, v, h, fh, opts)
+	ref, err = a.append(ref, ls, st, t, v, h, fh, opts)
 	if ref == 0 {
 		return 0, err
 	}
 	a.exemplars += len(opts.Exemplars)
 	if !opts.Metadata.IsEmpty() {
 		a.addMetadata(ls, opts)
+	}
+	return ref, err
+}
+
+func (a *headAppender) append(known storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	if known == 0 {
+		return a.head.unlogged.append(a, ls, st, t, v, h, fh, opts)
+	}
+	ref, err := a.app.Append(known, ls, st, t, v, h, fh, opts)
+	if ref != 0 && ref != known {
+		// The TSDB had dropped the series, and has made it anew.
+		a.head.unlogged.met(a, ref)
 	}
 	return ref, err
 }
@@ -77,10 +94,14 @@ func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
 	a.lastFamily, a.lastMetadata = a.metadata.set(family, opts.Metadata)
 }
 
-// GetRef returns the reference of a series the head holds, or zero.
+// GetRef returns the reference of a series the head holds, or zero. It is zero,
+// too, for a series that another appender has made and not yet committed, to
+// which samples must be appended by its labels.
 func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
 	if getter, ok := a.app.(storage.GetRef); ok && !a.done && a.head.failure() == nil {
-		return getter.GetRef(ls, hash)
+		if ref, known := getter.GetRef(ls, hash); ref != 0 && !a.head.unlogged.foreign(a, ref) {
+			return ref, known
+		}
 	}
 	return 0, labels.EmptyLabels()
 }
@@ -91,17 +112,23 @@ func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 // Commit makes the samples durable and visible: when it returns nil they are in
 // the write-ahead log, as far as the operating system is concerned, or on the
 // disk with SyncOnCommit. After an
-// error it is not known which are; appending the same again is safe.
+// error it is not known which are; appending the same again is safe. It waits for
+// other appenders that have made series of its samples and not ended, for a
+// second at most, and then returns ErrUnavailable.
 func (a *headAppender) Commit() (err error) {
 	if a.done {
 		return tsdb.ErrAppenderClosed
 	}
 	a.done = true
 	defer a.head.writers.leave()
+	defer a.head.unlogged.end(a)
+	defer a.head.fence("commit", true, &err)
+	if err := a.head.unlogged.await(a); err != nil {
+		return errors.Join(err, a.rollback())
+	}
 	if err := a.head.failure(); err != nil {
 		return err
 	}
-	defer a.head.fence("commit", true, &err)
 	if err := a.app.Commit(); err != nil {
 		// A write that failed in the middle leaves a torn record, and all that
 		// comes after it would be dropped by the next replay. So this log is
@@ -153,10 +180,15 @@ func (a *headAppender) Rollback() (err error) {
 	}
 	a.done = true
 	defer a.head.writers.leave()
+	defer a.head.unlogged.end(a)
+	defer a.head.fence("roll back", true, &err)
+	return a.rollback()
+}
+
+func (a *headAppender) rollback() error {
 	if a.head.failure() != nil {
 		return nil // Nothing of it will ever be seen.
 	}
-	defer a.head.fence("roll back", true, &err)
 	if err := a.app.Rollback(); err != nil {
 		return a.head.fail("write to the write-ahead log", err, false)
 	}
