@@ -134,6 +134,11 @@ func TestScanTellsATornRecord(t *testing.T) {
 			whole++
 		}
 		got, gaps := scanned(t, segment[:cut])
+		// What is missing of the last page may be taken for zeros, which it may
+		// have been.
+		if whole < len(ends) && len(got) == whole+1 && len(bytes.Trim(segment[cut:ends[whole]], "\x00")) == 0 {
+			return
+		}
 		if len(got) != whole {
 			t.Fatalf("%d records, want %d", len(got), whole)
 		}
