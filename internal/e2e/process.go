@@ -3,11 +3,13 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -108,15 +110,30 @@ func eventually(t *testing.T, within time.Duration, attempt func() error) {
 	}
 }
 
-// freeAddress returns a loopback address that nobody listens on.
+// nextPort is where freeAddress looks next. It is below the ports that the system
+// gives to outgoing connections, one of which could have taken the port before the
+// server that it is for; where the search begins is left to chance, for the sake of
+// other runs on the machine.
+var nextPort = func() *atomic.Int32 {
+	var p atomic.Int32
+	p.Store(int32(15_000 + rand.IntN(10_000)))
+	return &p
+}()
+
+// freeAddress returns a loopback address that nobody listens on, another each
+// time.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", nextPort.Add(1)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func writeFile(t *testing.T, name, text string) string {
