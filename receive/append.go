@@ -20,7 +20,8 @@ import (
 // the samples of a series in ascending order of time within a transaction, and
 // ends every transaction with Commit or Rollback. An error should wrap
 // ErrUnavailable, or have a method Retryable() bool, to say whether sending
-// the request again can help; see ReasonOf.
+// the request again can help; see ReasonOf. A sample refused with
+// ErrSeriesUnlogged is appended again after a commit.
 //
 // Labels, metadata and histograms given to the appender may be kept by it.
 // The slice of exemplars may not.

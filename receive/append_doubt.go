@@ -164,15 +164,3 @@ func markFound(it chunkenc.Iterator, doubts []appendDoubt) error {
 	}
 	return it.Err()
 }
-
-// compact removes empty buckets, which a chunk may have added to a histogram so
-// that it fits its neighbours.
-func (s sampleValue) compact() sampleValue {
-	switch {
-	case s.fh != nil:
-		s.fh = s.fh.Compact(0)
-	case s.h != nil:
-		s.h = s.h.Compact(0)
-	}
-	return s
-}

@@ -10,8 +10,8 @@ import (
 )
 
 // appendLater is a sample that was not newer than one of its series in the
-// same transaction. Once that is committed the storage itself can say what it
-// thinks of this one.
+// same transaction, or whose series another transaction was making. Once the
+// first is committed the storage itself can say what it thinks of this one.
 type appendLater struct {
 	at   uint32 // the position of its series in the request
 	ls   labels.Labels
@@ -44,4 +44,19 @@ func (a *appendRun) appendLater(ctx context.Context) {
 		a.exemplarsLeft(&a.target, nil)
 	}
 	a.commit()
+}
+
+// postpone leaves a sample of t for the next transaction, since another is making
+// the series, and with it all that comes of the series from now on.
+func (a *appendRun) postpone(t *appendTarget, st, ts int64, val sampleValue) {
+	t.strict = true
+	if t.entry > 0 {
+		a.named.series[t.entry-1].postponed = true
+	}
+	a.leave(t, st, ts, val)
+}
+
+// leave puts a sample of t, which has labels, aside for the next transaction.
+func (a *appendRun) leave(t *appendTarget, st, ts int64, val sampleValue) {
+	a.later = append(a.later, appendLater{at: a.at, ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
 }

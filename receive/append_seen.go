@@ -61,6 +61,8 @@ type namedRef struct {
 	// id is the reference, once there is one, or counts the series if the
 	// references of the storage cannot be relied on.
 	id storage.SeriesRef
+	// postponed: the series is not to be appended to in this transaction.
+	postponed bool
 }
 
 func (n *namedSeries) reset() {
@@ -82,11 +84,11 @@ func (a *appendRun) ask(t *appendTarget) {
 	case fresh:
 		a.named.series = append(a.named.series, namedRef{})
 		a.askStorage(t, hash)
-		a.named.series[i] = namedRef{t.ls, t.id}
+		a.named.series[i] = namedRef{ls: t.ls, id: t.id}
 	case !labels.Equal(a.named.series[i].ls, t.ls):
 		t.ls, t.strict = t.ls.Copy(), true
 	default:
-		t.ls, t.id = a.named.series[i].ls, a.named.series[i].id
+		t.ls, t.id, t.strict = a.named.series[i].ls, a.named.series[i].id, a.named.series[i].postponed
 	}
 	t.entry = i + 1
 	if a.tx.refs != nil {
@@ -141,6 +143,6 @@ func (a *appendRun) keepLast(t *appendTarget) {
 
 // seenFootprint returns the bytes that the tables hold on to.
 func (a *appendRun) seenFootprint() int {
-	const lastSize, namedSize = 32, 24
+	const lastSize, namedSize = 32, 32
 	return 16*(cap(a.seen.table.slots)+cap(a.named.table.slots)) + lastSize*cap(a.seen.lasts) + namedSize*cap(a.named.series)
 }

@@ -7,9 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
@@ -29,45 +27,6 @@ var (
 	errNoSamples      = errors.New("neither samples nor histograms nor exemplars")
 	errOtherInRequest = errors.New("the request has two values for this time; the first is taken")
 )
-
-// sampleValue is a sample of one of the three types: fh if set, else h if set,
-// else v.
-type sampleValue struct {
-	v  float64
-	h  *histogram.Histogram
-	fh *histogram.FloatHistogram
-}
-
-func (s sampleValue) kind() sampleKind {
-	if s.h != nil || s.fh != nil {
-		return histogramSample
-	}
-	return floatSample
-}
-
-func (s sampleValue) stale() bool {
-	switch {
-	case s.fh != nil:
-		return value.IsStaleNaN(s.fh.Sum)
-	case s.h != nil:
-		return value.IsStaleNaN(s.h.Sum)
-	}
-	return value.IsStaleNaN(s.v)
-}
-
-// equal compares bit by bit. Stale markers are equal whatever their type,
-// since the storage turns a float one into that of the series' type.
-func (s sampleValue) equal(o sampleValue) bool {
-	switch {
-	case s.stale() || o.stale():
-		return s.stale() && o.stale()
-	case s.fh != nil:
-		return o.fh != nil && s.fh.Equals(o.fh)
-	case s.h != nil:
-		return o.h != nil && s.h.Equals(o.h)
-	}
-	return o.kind() == floatSample && math.Float64bits(s.v) == math.Float64bits(o.v)
-}
 
 // appendPoint refers to a sample or histogram of the series at hand.
 type appendPoint struct {
@@ -209,25 +168,6 @@ func (a *appendRun) pointValue(p appendPoint) (st int64, val sampleValue, err er
 	return h.StartTimestamp, val, err
 }
 
-// fitHistogram reduces a resolution that only newer Prometheus knows to the
-// finest there is, and validates.
-func (s sampleValue) fitHistogram() error {
-	if s.fh != nil {
-		if histogram.IsExponentialSchemaReserved(s.fh.Schema) && s.fh.Schema > histogram.ExponentialSchemaMax {
-			if err := s.fh.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
-				return err
-			}
-		}
-		return s.fh.Validate()
-	}
-	if histogram.IsExponentialSchemaReserved(s.h.Schema) && s.h.Schema > histogram.ExponentialSchemaMax {
-		if err := s.h.ReduceResolution(histogram.ExponentialSchemaMax); err != nil {
-			return err
-		}
-	}
-	return s.h.Validate()
-}
-
 // appendPoint appends one sample to the series of t, or refuses it, or leaves
 // it for the next transaction.
 func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int64, val sampleValue) {
@@ -252,7 +192,7 @@ func (a *appendRun) appendPoint(ctx context.Context, t *appendTarget, st, ts int
 		// An appender does not compare the samples of one transaction with
 		// each other: it would take this one and lose it silently.
 		if a.needLabels(t, kind) {
-			a.later = append(a.later, appendLater{at: a.at, ls: t.ls, st: st, t: ts, val: val, opts: withoutExemplars(t.opts)})
+			a.leave(t, st, ts, val)
 		}
 		return
 	case t.hasLast && ts == t.last.t:
@@ -279,7 +219,7 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 			return
 		}
 	}
-	ref, err := a.tx.app.Append(t.ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
+	ref, err := a.give(ctx, t, t.ref, st, ts, val, opts)
 	partial, stored := errorAs[*storage.AppendPartialError](err)
 	if err != nil && !stored && !t.named {
 		// The reference may be out of date, and whatever else it is is told
@@ -291,7 +231,7 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 			a.refusePoint(t, ReasonActiveSeries, val.kind(), ts, err)
 			return
 		}
-		ref, err = a.tx.app.Append(0, t.ls, st, ts, val.v, val.h, val.fh, opts)
+		ref, err = a.give(ctx, t, 0, st, ts, val, opts)
 		partial, stored = errorAs[*storage.AppendPartialError](err)
 	}
 	if stored {
@@ -310,6 +250,14 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 		}
 		return
 	}
+	if errors.Is(err, ErrSeriesUnlogged) && !a.second {
+		a.postpone(t, st, ts, val)
+		return
+	}
+	if a.tx.broken != 0 {
+		a.breakPoint(val.kind())
+		return
+	}
 	reason := ReasonOf(err)
 	if reason.Class() == Retryable {
 		a.fail(ctx, err)
@@ -320,6 +268,21 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 		return
 	}
 	a.refusePoint(t, reason, val.kind(), ts, err)
+}
+
+// give appends a sample to the series known to the storage as ref, or to that
+// with the labels of t. What was left for later is given once more, with nothing
+// open that others could be waiting for; the storage waits then.
+func (a *appendRun) give(ctx context.Context, t *appendTarget, ref storage.SeriesRef, st, ts int64, val sampleValue, opts storage.AppendV2Options) (storage.SeriesRef, error) {
+	given, err := a.tx.app.Append(ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
+	if !a.second || !errors.Is(err, ErrSeriesUnlogged) {
+		return given, err
+	}
+	a.commit()
+	if !a.open(ctx) {
+		return 0, a.tally.failure
+	}
+	return a.tx.app.Append(ref, t.ls, st, ts, val.v, val.h, val.fh, opts)
 }
 
 // breakPoint gives a sample the verdict that broke the transaction.

@@ -59,7 +59,7 @@ type head struct {
 	collected *recorder
 	// refs are good for db alone: another counts its references anew.
 	refs     *SeriesRefs
-	unlogged unloggedSeries
+	unlogged *unloggedSeries
 	sync     *logSync // nil without SyncOnCommit
 
 	writers gate
@@ -135,6 +135,7 @@ func (h *head) openDB() (err error) {
 			return errors.Join(err, h.db.Close())
 		}
 	}
+	h.unlogged.restrict()
 	h.refs = NewSeriesRefs(func() int { return int(h.db.Head().NumSeries()) })
 	// Passes of ours do what the TSDB would do on its own: a panic in its
 	// goroutine could not be fenced.
@@ -158,6 +159,8 @@ func (h *head) tsdbOptions() *tsdb.Options {
 	o.BlockReloadInterval = math.MaxInt64
 	o.OutOfOrderTimeWindow = h.opts.OutOfOrderWindow.Milliseconds()
 	o.StripeSize = h.stripes
+	h.unlogged = &unloggedSeries{}
+	o.SeriesLifecycleCallback = h.unlogged
 	// The default of 4 MiB is for one TSDB a process.
 	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize
 	// No queue: a chunk that cannot be written panics where it was written,

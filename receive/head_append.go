@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -23,10 +24,11 @@ type headAppender struct {
 	done      bool
 	exemplars int
 
-	// See unloggedSeries, whose mutex guards the first two.
-	made   []storage.SeriesRef
+	claims []uint64      // hashes of series; see unloggedSeries
 	ended  chan struct{} // closed when they are logged; nil if there are none
-	awaits []*headAppender
+	// moved: a series was dropped and made again, by whomever, while it was
+	// being appended to. It may not be logged yet.
+	moved bool
 
 	// The metadata last seen: the samples of a series share theirs.
 	lastFamily   string
@@ -40,6 +42,7 @@ var (
 
 var (
 	errLostLog = errors.New("samples were not written")
+	errMoved   = retryableError("a series was dropped from memory while it was being appended to; append the same again")
 	errTornLog = errors.New("it may hold a part of a record that another commit could not write, and what follows is lost when it is replayed")
 )
 
@@ -51,7 +54,8 @@ func (h *head) appender(ctx context.Context, store *metadataStore) (app storage.
 }
 
 // Append adds a sample. Besides the errors of package storage it returns a
-// *TenantError if the head has failed.
+// *TenantError if the head has failed, and ErrSeriesUnlogged. An appender that is
+// making no series itself waits instead, for a second at most.
 func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
 	if a.done {
 		return 0, tsdb.ErrAppenderClosed
@@ -72,15 +76,20 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 }
 
 func (a *headAppender) append(known storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
-	if known == 0 {
-		return a.head.unlogged.append(a, ls, st, t, v, h, fh, opts)
+	if known != 0 {
+		// Without labels the TSDB makes no series for a reference it does not know.
+		ref, err := a.app.Append(known, labels.EmptyLabels(), st, t, v, h, fh, opts)
+		a.moved = a.moved || ref != 0 && ref != known
+		dropped := errors.Is(err, tsdb.ErrInvalidSample) || errors.Is(err, errUnclaimed)
+		if !dropped || ls.IsEmpty() {
+			return ref, err
+		}
 	}
-	ref, err := a.app.Append(known, ls, st, t, v, h, fh, opts)
-	if ref != 0 && ref != known {
-		// The TSDB had dropped the series, and has made it anew.
-		a.head.unlogged.met(a, ref)
+	ls = ls.WithoutEmpty()
+	if err := a.head.unlogged.claim(a, ls); err != nil {
+		return 0, err
 	}
-	return ref, err
+	return a.app.Append(0, ls, st, t, v, h, fh, opts)
 }
 
 func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
@@ -98,10 +107,11 @@ func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
 // too, for a series that another appender has made and not yet committed, to
 // which samples must be appended by its labels.
 func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
-	if getter, ok := a.app.(storage.GetRef); ok && !a.done && a.head.failure() == nil {
-		if ref, known := getter.GetRef(ls, hash); ref != 0 && !a.head.unlogged.foreign(a, ref) {
-			return ref, known
-		}
+	if a.done || a.head.failure() != nil {
+		return 0, labels.EmptyLabels()
+	}
+	if ref, known := a.head.find(a.app, ls, hash); ref != 0 && !a.head.unlogged.foreign(a, hash) {
+		return ref, known
 	}
 	return 0, labels.EmptyLabels()
 }
@@ -112,9 +122,7 @@ func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 // Commit makes the samples durable and visible: when it returns nil they are in
 // the write-ahead log, as far as the operating system is concerned, or on the
 // disk with SyncOnCommit. After an
-// error it is not known which are; appending the same again is safe. It waits for
-// other appenders that have made series of its samples and not ended, for a
-// second at most, and then returns ErrUnavailable.
+// error it is not known which are; appending the same again is safe.
 func (a *headAppender) Commit() (err error) {
 	if a.done {
 		return tsdb.ErrAppenderClosed
@@ -123,8 +131,8 @@ func (a *headAppender) Commit() (err error) {
 	defer a.head.writers.leave()
 	defer a.head.unlogged.end(a)
 	defer a.head.fence("commit", true, &err)
-	if err := a.head.unlogged.await(a); err != nil {
-		return errors.Join(err, a.rollback())
+	if a.moved {
+		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
 	}
 	if err := a.head.failure(); err != nil {
 		return err
@@ -135,6 +143,7 @@ func (a *headAppender) Commit() (err error) {
 		// not written to again; opening the tenant anew repairs it.
 		return a.head.fail("write to the write-ahead log", err, false)
 	}
+	a.head.unlogged.end(a)
 	if err := a.head.logged(); err != nil {
 		return err
 	}

@@ -40,7 +40,9 @@ func TestNothingIsAcknowledgedBehindATornRecord(t *testing.T) {
 			commit := second(t, tenants)
 
 			// Not by an appender of the tenant, which would notice at once.
-			first := tenants.slots["a"].head.db.AppenderV2(t.Context())
+			h := tenants.slots["a"].head
+			h.unlogged.strict = false
+			first := h.db.AppenderV2(t.Context())
 			for i := range 20_000 {
 				if _, err := first.Append(0, up(sprint("first-", i*7919)), 0, base+1, 1, nil, nil, storage.AOptions{}); err != nil {
 					t.Fatal(err)

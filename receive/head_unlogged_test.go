@@ -2,60 +2,167 @@ package receive
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
 )
 
 // What was acknowledged is there after a restart, also if another transaction
-// had made its series and was rolled back later.
+// was making its series and was rolled back later.
 func TestSeriesOfAnotherTransaction(t *testing.T) {
 	for _, end := range []string{"commit", "rollback", "too late"} {
 		t.Run(end, func(t *testing.T) {
 			dir := t.TempDir()
 			tenants := openTenants(t, dir, TenantsOptions{})
-			open := func() storage.AppenderV2 {
-				app, err := tenants.Appender(t.Context(), "a")
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := app.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
-					t.Fatal(err)
-				}
-				return app
+			first, second := mustAppender(t, tenants), mustAppender(t, tenants)
+			if _, err := first.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
+				t.Fatal(err)
 			}
-			first, second := open(), open()
 			if ref, _ := second.(storage.GetRef).GetRef(up("new"), up("new").Hash()); ref != 0 {
 				t.Error("a series that is not logged yet is offered by reference")
 			}
-			finish := map[string]func() error{"commit": first.Commit, "rollback": first.Rollback, "too late": func() error { return nil }}[end]
 			done := make(chan error, 1)
-			go func() { done <- second.Commit() }()
+			go func() {
+				_, err := second.Append(0, up("new"), 0, base+1, 1, nil, nil, storage.AOptions{})
+				done <- err
+			}()
+			finish := map[string]func() error{"commit": first.Commit, "rollback": first.Rollback, "too late": func() error { return nil }}[end]
 			time.Sleep(20 * time.Millisecond)
 			if err := finish(); err != nil {
 				t.Fatal(err)
 			}
 			err := <-done
 			if end == "too late" {
-				if !errors.Is(err, ErrUnavailable) || ReasonOf(err).Class() != Retryable {
-					t.Errorf("commit without the other: %v", err)
+				if errors.Is(err, ErrSeriesUnlogged) || ReasonOf(err) != ReasonUnavailable {
+					t.Errorf("append without the end of the other: %v", err)
 				}
-				if err := first.Rollback(); err != nil {
+				if err := errors.Join(first.Rollback(), second.Rollback()); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := tenants.Close(); err != nil {
+			if err := errors.Join(err, second.Commit(), tenants.Close()); err != nil {
 				t.Fatal(err)
 			}
 			tenants = openTenants(t, dir, TenantsOptions{})
-			if got := mustReadAll(t, tenants, equal("instance", "new")); len(got) != 1 || len(got[0].points) != 1 {
+			want := map[string]int{"commit": 2, "rollback": 1}[end]
+			if got := mustReadAll(t, tenants, equal("instance", "new")); len(got) != 1 || len(got[0].points) != want {
 				t.Errorf("after a restart: %v", got)
 			}
 		})
 	}
+}
+
+// Two transactions that each want a series of the other do not wait for each
+// other: they are told at once.
+func TestSeriesOfEachOther(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	add := func(app storage.AppenderV2, instance string, ts int64) error {
+		_, err := app.Append(0, up(instance), 0, ts, 1, nil, nil, storage.AOptions{})
+		return err
+	}
+	first, second := mustAppender(t, tenants), mustAppender(t, tenants)
+	if err := errors.Join(add(first, "one", base), add(second, "two", base)); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(first, "two", base+1); !errors.Is(err, ErrSeriesUnlogged) || ReasonOf(err) != ReasonUnavailable {
+		t.Fatalf("a series of the second: %v", err)
+	}
+	if err := errors.Join(first.Commit(), add(second, "one", base+1), second.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustReadAll(t, tenants); len(got) != 2 {
+		t.Errorf("stored: %v", got)
+	}
+}
+
+// An appender may append to what exists while another is open, and has its own
+// series by reference.
+func TestSeriesThatExistsIsNobodys(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	write := func(app storage.AppenderV2, ref storage.SeriesRef, ts int64) storage.SeriesRef {
+		ref, err := app.Append(ref, up("old"), 0, ts, 1, nil, nil, storage.AOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ref
+	}
+	app := mustAppender(t, tenants)
+	ref := write(app, 0, base)
+	if again, _ := app.(storage.GetRef).GetRef(up("old"), up("old").Hash()); again != ref {
+		t.Errorf("its own series has reference %d, then %d", ref, again)
+	}
+	write(app, ref, base+1)
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	first, second := mustAppender(t, tenants), mustAppender(t, tenants)
+	write(first, 0, base+2)
+	write(second, 0, base+2)
+	write(first, 1<<40, base+3) // a reference that the head has dropped
+	if err := errors.Join(first.Commit(), second.Commit()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Senders that make the same series at once, in any order and in several
+// batches of one series, are all told that their samples are stored, and they
+// are, after a restart too.
+func TestSeriesMadeAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	tenants := openTenants(t, dir, TenantsOptions{OutOfOrderWindow: time.Hour})
+	h := newTestHandler(t, tenants, HandlerOptions{TooFarInFuture: -1})
+	const senders, rounds, each = 6, 8, 100
+	for round := range rounds {
+		var all sync.WaitGroup
+		for sender := range senders {
+			all.Go(func() {
+				rnd := rand.New(rand.NewPCG(uint64(round), uint64(sender)))
+				req := v1()
+				for _, i := range append(rnd.Perm(each), rnd.Perm(each)...) {
+					// A series that comes twice has its newer sample in either half.
+					ts := base + int64(1000*sender) + rnd.Int64N(900)
+					req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
+						Labels:  []prompb.Label{{Name: "__name__", Value: "m"}, {Name: "series", Value: fmt.Sprint(round, "-", i)}},
+						Samples: []prompb.Sample{{Timestamp: ts, Value: float64(ts)}},
+					})
+				}
+				if rec := (rwRequest{message: req}).send(t, h); rec.Code/100 != 2 {
+					t.Errorf("%d: %s", rec.Code, rec.Body)
+				}
+			})
+		}
+		all.Wait()
+	}
+	count := func() (n int) {
+		for _, s := range mustReadAll(t, tenants) {
+			n += len(s.points)
+		}
+		return n
+	}
+	before := count()
+	if most := senders * rounds * each * 2; before < most*99/100 || before > most {
+		t.Errorf("%d samples are stored of %d, some of which are equal", before, most)
+	}
+	if err := tenants.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tenants = openTenants(t, dir, TenantsOptions{OutOfOrderWindow: time.Hour})
+	if after := count(); after != before {
+		t.Errorf("%d samples before a restart, %d after", before, after)
+	}
+}
+
+func mustAppender(t *testing.T, to *Tenants) storage.AppenderV2 {
+	t.Helper()
+	app, err := to.Appender(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
 }
