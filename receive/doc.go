@@ -185,9 +185,9 @@
 // a time within the out-of-order window of a head is dropped without a word.
 //
 // A head writes a new series to its log with the transaction that makes it. If two
-// requests bring the same new series at the same moment, the second waits with its
-// commit for the first, since a replay would otherwise meet its samples before
-// the series.
+// requests bring the same new series at the same moment, one of them appends its
+// samples after the other's transaction, since a replay would otherwise meet them
+// before the series.
 //
 // To stop, shut down the http.Server, which finishes what is being handled, and
 // then close the storage. A storage that refuses with ErrUnavailable while the
