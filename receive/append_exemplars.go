@@ -81,7 +81,7 @@ func (a *appendRun) exemplarLabels() (labels.Labels, bool) {
 	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
 		slices.SortFunc(a.labels, compareLabelNames)
 	}
-	if reason, err := checkLabels(a.labels); err != nil && reason != ReasonNoMetricName {
+	if reason, err := checkLabels(a.labels, false); err != nil && reason != ReasonNoMetricName {
 		return labels.Labels{}, false
 	}
 	a.fillBuilder()

@@ -50,7 +50,7 @@ func (a *appendRun) seriesLabels(t *appendTarget) appendRefusal {
 	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
 		slices.SortFunc(a.labels, compareLabelNames)
 	}
-	if reason, err := checkLabels(a.labels); err != nil {
+	if reason, err := checkLabels(a.labels, a.series.ASCII()); err != nil {
 		return appendRefusal{reason, err}
 	}
 	a.fillBuilder()
@@ -133,8 +133,9 @@ func (a *appendRun) fillBuilder() {
 
 func compareLabelNames(x, y writepb.Label) int { return bytes.Compare(x.Name, y.Name) }
 
-// checkLabels returns what is wrong with sorted labels.
-func checkLabels(ls []writepb.Label) (Reason, error) {
+// checkLabels returns what is wrong with sorted labels. If they are known to be
+// ASCII nobody need look at their bytes.
+func checkLabels(ls []writepb.Label, ascii bool) (Reason, error) {
 	var named bool
 	for i, l := range ls {
 		switch {
@@ -142,9 +143,9 @@ func checkLabels(ls []writepb.Label) (Reason, error) {
 			return ReasonEmptyLabelName, errors.New("a label has an empty name")
 		case i > 0 && bytes.Equal(l.Name, ls[i-1].Name):
 			return ReasonDuplicateLabel, fmt.Errorf("label %s is given twice", quoteClip(l.Name))
-		case !utf8.Valid(l.Name):
+		case !ascii && !utf8.Valid(l.Name):
 			return ReasonLabelNotUTF8, fmt.Errorf("label name %s is not valid UTF-8", quoteClip(l.Name))
-		case !utf8.Valid(l.Value):
+		case !ascii && !utf8.Valid(l.Value):
 			return ReasonLabelNotUTF8, fmt.Errorf("the value of label %s is not valid UTF-8: %s", quoteClip(l.Name), quoteClip(l.Value))
 		}
 		named = named || len(l.Value) > 0 && bytes.Equal(l.Name, metricNameBytes)

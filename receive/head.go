@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +52,10 @@ type head struct {
 	log      *slog.Logger
 	metrics  *tenantsMetrics
 	space    *freeSpace
-	onFail   func(*headFailure)
-	onClose  func()
+	// claimRooms is for unloggedSeries.
+	claimRooms *sync.Pool
+	onFail     func(*headFailure)
+	onClose    func()
 
 	db        *tsdb.DB
 	cutter    *blockCutter
@@ -159,7 +162,7 @@ func (h *head) tsdbOptions() *tsdb.Options {
 	o.BlockReloadInterval = math.MaxInt64
 	o.OutOfOrderTimeWindow = h.opts.OutOfOrderWindow.Milliseconds()
 	o.StripeSize = h.stripes
-	h.unlogged = &unloggedSeries{}
+	h.unlogged = &unloggedSeries{rooms: h.claimRooms}
 	o.SeriesLifecycleCallback = h.unlogged
 	// The default of 4 MiB is for one TSDB a process.
 	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -24,8 +25,10 @@ type headAppender struct {
 	done      bool
 	exemplars int
 
-	claims []uint64      // hashes of series; see unloggedSeries
-	ended  chan struct{} // closed when they are logged; nil if there are none
+	// See unloggedSeries.
+	claims []uint64      // hashes of the series it makes
+	made   atomic.Bool   // the latest of them was not there before
+	ended  chan struct{} // closed when they are logged; nil if there never were any
 	// moved: a series was dropped and made again, by whomever, while it was
 	// being appended to. It may not be logged yet.
 	moved bool
@@ -86,9 +89,11 @@ func (a *headAppender) append(known storage.SeriesRef, ls labels.Labels, st, t i
 		}
 	}
 	ls = ls.WithoutEmpty()
-	if err := a.head.unlogged.claim(a, ls); err != nil {
+	hash := ls.Hash()
+	if err := a.head.unlogged.claim(a, hash); err != nil {
 		return 0, err
 	}
+	defer a.head.unlogged.release(a, hash)
 	return a.app.Append(0, ls, st, t, v, h, fh, opts)
 }
 
@@ -110,8 +115,12 @@ func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef,
 	if a.done || a.head.failure() != nil {
 		return 0, labels.EmptyLabels()
 	}
-	if ref, known := a.head.find(a.app, ls, hash); ref != 0 && !a.head.unlogged.foreign(a, hash) {
-		return ref, known
+	if getter, ok := a.app.(storage.GetRef); ok {
+		// In this order: while a series that is found is not in the log it has
+		// an owner.
+		if ref, known := getter.GetRef(ls, hash); ref != 0 && !a.head.unlogged.foreign(a, hash) {
+			return ref, known
+		}
 	}
 	return 0, labels.EmptyLabels()
 }

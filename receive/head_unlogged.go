@@ -3,11 +3,11 @@ package receive
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 )
@@ -36,12 +36,31 @@ var errUnclaimed = errors.New("the series is not in memory any more")
 // making none themselves: no two wait for each other.
 //
 // A series is known by the hash of its labels, before it has a reference. Two
-// of the same hash are taken for one.
+// of the same hash are taken for one. Whether it is there already nobody knows
+// before the TSDB does, and asking costs as much again, so any series that is
+// appended to by its labels is claimed for that moment.
 type unloggedSeries struct {
+	rooms *sync.Pool // of *claimRoom, for all heads
+
 	mu     sync.Mutex // guards what follows
-	owners map[uint64]*headAppender
-	strict bool // false while the log is replayed
+	room   *claimRoom // nil while nobody makes series
+	claims int        // owners in it
+	strict bool       // false while the log is replayed
 }
+
+// claimRoom has the owners of series. Few heads make series at any time, so they
+// share them.
+type claimRoom struct {
+	// table numbers the hashes of series that have had an owner since it was
+	// empty, and owners has these by number; nil is none any more.
+	table  slotTable
+	owners []*headAppender
+}
+
+// maxClaimRoom bounds the owners of a room that is kept for others.
+const maxClaimRoom = 16 << 10
+
+func newClaimRoom() any { return &claimRoom{table: slotTable{seed: rand.Uint64() | 1}} }
 
 // restrict ends the replay.
 func (u *unloggedSeries) restrict() {
@@ -50,61 +69,121 @@ func (u *unloggedSeries) restrict() {
 	u.mu.Unlock()
 }
 
-// claim makes a the owner of the series with some labels, unless the head has
-// had it before. It returns ErrSeriesUnlogged if it is another's and a owns
-// series, too.
-func (u *unloggedSeries) claim(a *headAppender, ls labels.Labels) error {
-	var timeout *time.Timer
-	for hash := ls.Hash(); ; {
-		// First: while a series that is found here is not in the log it has an
-		// owner.
-		ref, _ := a.head.find(a.app, ls, hash)
-		ended := u.take(a, hash, ref != 0)
-		if ended == nil {
-			return nil
-		}
+// claim makes a the owner of the series with a hash of labels. It returns
+// ErrSeriesUnlogged if the series is another's and a owns some, too.
+func (u *unloggedSeries) claim(a *headAppender, hash uint64) error {
+	ended := u.take(a, hash)
+	if ended == nil {
+		return nil
+	}
+	timeout := time.NewTimer(unloggedWait)
+	defer timeout.Stop()
+	for ended != nil {
 		if len(a.claims) > 0 {
 			return ErrSeriesUnlogged
-		}
-		if timeout == nil {
-			timeout = time.NewTimer(unloggedWait)
-			defer timeout.Stop()
 		}
 		select {
 		case <-ended:
 		case <-timeout.C:
 			return fmt.Errorf("tenant %q: %w", a.head.tenant, errUnloggedTooLong)
 		}
+		ended = u.take(a, hash)
 	}
+	return nil
 }
 
-// take returns what tells of the end of another transaction that has the series,
-// or nil. If none has, a gets it, unless it exists.
-func (u *unloggedSeries) take(a *headAppender, hash uint64, exists bool) (ended <-chan struct{}) {
+// take returns what tells of the end of another transaction that has the series.
+// If none has, a gets it.
+func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	owner := u.owners[hash]
-	switch {
-	case owner == a || owner == nil && exists:
+	if u.room == nil {
+		u.room, _ = u.rooms.Get().(*claimRoom)
+	}
+	i, fresh := u.room.table.add(hash)
+	if fresh {
+		u.room.owners = append(u.room.owners, nil)
+	}
+	switch owner := u.room.owners[i]; owner {
+	case nil:
+		u.room.owners[i] = a
+	case a:
 		return nil
-	case owner != nil:
+	default:
 		return owner.ended
-	case u.owners == nil:
-		u.owners = map[uint64]*headAppender{}
 	}
 	if a.ended == nil {
 		a.ended = make(chan struct{})
 	}
-	u.owners[hash] = a
+	u.claims++
 	a.claims = append(a.claims, hash)
+	a.made.Store(false)
 	return nil
+}
+
+// release gives back the latest claim of a if the series was there before.
+func (u *unloggedSeries) release(a *headAppender, hash uint64) {
+	last := len(a.claims) - 1
+	if last < 0 || a.claims[last] != hash || a.made.Load() {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	a.claims = a.claims[:last]
+	u.disown(hash)
+	u.tidy()
+}
+
+// owner returns who has a series, or nil.
+func (u *unloggedSeries) owner(hash uint64) *headAppender {
+	if u.room == nil {
+		return nil
+	}
+	if i, ok := u.room.table.get(hash); ok {
+		return u.room.owners[i]
+	}
+	return nil
+}
+
+func (u *unloggedSeries) disown(hash uint64) {
+	if i, ok := u.room.table.get(hash); ok {
+		u.room.owners[i] = nil
+		u.claims--
+	}
+}
+
+// tidy forgets the hashes that have no owner any more, once they are many.
+func (u *unloggedSeries) tidy() {
+	switch had := len(u.room.owners); {
+	case u.claims == 0 && had > maxClaimRoom:
+		u.room = nil
+	case u.claims == 0:
+		u.room.table.reset()
+		u.room.owners = u.room.owners[:0]
+		u.rooms.Put(u.room)
+		u.room = nil
+	case had > 4*u.claims+maxClaimRoom:
+		u.room = u.room.owned()
+	}
+}
+
+// owned returns a room of those series that have an owner.
+func (r *claimRoom) owned() *claimRoom {
+	out := &claimRoom{table: slotTable{seed: r.table.seed}}
+	for _, slot := range r.table.slots {
+		if slot.next != 0 && r.owners[slot.next-1] != nil {
+			out.table.add(slot.key)
+			out.owners = append(out.owners, r.owners[slot.next-1])
+		}
+	}
+	return out
 }
 
 // foreign tells whether a series is another transaction's.
 func (u *unloggedSeries) foreign(a *headAppender, hash uint64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	owner := u.owners[hash]
+	owner := u.owner(hash)
 	return owner != nil && owner != a
 }
 
@@ -115,12 +194,11 @@ func (u *unloggedSeries) end(a *headAppender) {
 		return
 	}
 	u.mu.Lock()
-	if len(u.owners) == len(a.claims) {
-		u.owners = nil // Few tenants make series all the time.
-	} else {
-		for _, hash := range a.claims {
-			delete(u.owners, hash)
-		}
+	for _, hash := range a.claims {
+		u.disown(hash)
+	}
+	if len(a.claims) > 0 {
+		u.tidy()
 	}
 	close(a.ended)
 	a.claims, a.ended = nil, nil
@@ -132,9 +210,14 @@ func (u *unloggedSeries) end(a *headAppender) {
 func (u *unloggedSeries) PreCreation(ls labels.Labels) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.strict && u.owners[ls.Hash()] == nil {
+	if !u.strict {
+		return nil
+	}
+	owner := u.owner(ls.Hash())
+	if owner == nil {
 		return errUnclaimed
 	}
+	owner.made.Store(true)
 	return nil
 }
 
@@ -145,12 +228,3 @@ func (u *unloggedSeries) PostCreation(labels.Labels) {}
 func (u *unloggedSeries) PostDeletion(map[chunks.HeadSeriesRef]labels.Labels) {}
 
 var _ tsdb.SeriesLifecycleCallback = (*unloggedSeries)(nil)
-
-// find returns the reference and the labels of a series that the head holds, or
-// zero.
-func (h *head) find(app storage.AppenderV2, ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
-	if getter, ok := app.(storage.GetRef); ok {
-		return getter.GetRef(ls, hash)
-	}
-	return 0, labels.EmptyLabels()
-}

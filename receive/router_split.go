@@ -89,7 +89,7 @@ func (s *routing) checkSeries() appendRefusal {
 	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
 		slices.SortFunc(a.labels, compareLabelNames)
 	}
-	reason, err := checkLabels(a.labels)
+	reason, err := checkLabels(a.labels, a.series.ASCII())
 	return appendRefusal{reason, err}
 }
 

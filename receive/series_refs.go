@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/prometheus/prometheus/storage"
@@ -154,9 +155,11 @@ func (s *SeriesRefs) enter(n int) {
 	s.index[i] = uint32(n)
 }
 
-// grow makes an index of twice the size, a power of two, of all of learnt.
+// grow makes an index of twice the size, a power of two, of all of learnt, and
+// room for all that it will hold: append would copy that time and again.
 func (s *SeriesRefs) grow() {
 	s.index = make([]uint32, max(fewestSlots, 2*len(s.index)))
+	s.learnt = slices.Grow(s.learnt, len(s.index)/4*3+1-len(s.learnt))
 	for n := range s.learnt {
 		s.enter(n + 1)
 	}

@@ -154,7 +154,7 @@ func (s *slot) newHead() *head {
 	t := s.tenants
 	return &head{
 		tenant: s.name, dir: s.dir, external: s.external, stripes: stripesFor(int(t.heads.Load())),
-		opts: t.opts, metrics: t.metrics, space: t.space,
+		opts: t.opts, metrics: t.metrics, space: t.space, claimRooms: &t.claimRooms,
 		log:     t.tsdbLog.With("tenant", s.name),
 		onFail:  func(f *headFailure) { t.failed(f.err) },
 		onClose: func() { t.heads.Add(-1) },

@@ -59,7 +59,11 @@ var storageErrors = [...]struct {
 	{syscall.EDQUOT, ReasonUnavailable},
 }
 
-func errorAs[T any](err error) (T, bool) {
+// errorAs is errors.As. It allocates nothing if there is no error.
+func errorAs[T any](err error) (_ T, _ bool) {
+	if err == nil {
+		return
+	}
 	var as T
 	ok := errors.As(err, &as)
 	return as, ok

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 )
 
 const (
@@ -53,7 +55,11 @@ func runWriteChild(mode, dir string) error {
 		}
 		mux.Handle("/write", h)
 	case "floor":
-		f := &writeFloor{to: tenants}
+		bare, err := openBareHead(filepath.Join(dir, "bare"))
+		if err != nil {
+			return err
+		}
+		f := &writeFloor{to: bare}
 		f.build()
 		mux.HandleFunc("/append", f.serve)
 	}
@@ -95,11 +101,22 @@ func peakRSS() int64 {
 	return kB * 1024
 }
 
-// writeFloor appends to a head by reference what BenchmarkRemoteWrite sends.
+// writeFloor appends to a bare head, by reference, what BenchmarkRemoteWrite sends.
 type writeFloor struct {
-	to   *Tenants
+	to   *tsdb.DB
 	lss  []labels.Labels
 	refs []storage.SeriesRef
+}
+
+// openBareHead opens a TSDB as that of a tenant's head, and nothing around it.
+func openBareHead(dir string) (*tsdb.DB, error) {
+	h := &head{opts: TenantsOptions{}.withDefaults(), stripes: stripesFor(0)}
+	db, err := tsdb.Open(dir, nil, nil, h.tsdbOptions(), nil)
+	if err != nil {
+		return nil, err
+	}
+	db.DisableCompactions()
+	return db, nil
 }
 
 func (f *writeFloor) build() {
@@ -131,11 +148,9 @@ func (f *writeFloor) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *writeFloor) append(r *http.Request, first, scrape int) error {
-	app, err := f.to.Appender(r.Context(), DefaultTenant)
-	if err != nil {
-		return err
-	}
+	app := f.to.AppenderV2(r.Context())
 	for i := first; i < first+writeRequest; i++ {
+		var err error
 		if f.refs[i], err = app.Append(f.refs[i], f.lss[i], 0, writeTime(scrape), writeValue(i, scrape), nil, nil, storage.AOptions{}); err != nil {
 			return err
 		}

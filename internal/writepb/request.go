@@ -30,7 +30,7 @@ func (v Version) String() string {
 
 // Request is one decoded frame. The zero value is ready for Reset. It may be
 // read by several goroutines as long as each uses a Series of its own, but for
-// Seed and Outline.
+// Seed, Outline and Series.ASCII.
 type Request struct {
 	version Version
 	body    []byte
@@ -41,6 +41,8 @@ type Request struct {
 	seed     uint64
 	hashes   [][2]uint64 // of the symbols
 	material []byte
+
+	looked, ascii bool // see Series.ASCII
 }
 
 // Reset makes r stand for body, which is a decompressed message of version v.
@@ -61,7 +63,7 @@ func (r *Request) Reset(v Version, body []byte) error {
 
 // Release drops the body and keeps only the tables for reuse.
 func (r *Request) Release() {
-	r.body = nil
+	r.body, r.looked = nil, false
 	r.series, r.texts, r.hashes = r.series[:0], r.texts[:0], r.hashes[:0]
 }
 

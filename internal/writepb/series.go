@@ -1,14 +1,9 @@
 package writepb
 
 import (
-	"fmt"
-
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protowire"
 )
-
-// Label is a name and a value as they stand in the body.
-type Label struct{ Name, Value []byte }
 
 // Sample is a float. Times are in milliseconds.
 type Sample struct {
@@ -46,7 +41,8 @@ type Series struct {
 	HasMetadata bool
 
 	req    *Request
-	labels []span   // 1.0
+	plain  []Label  // 1.0: the labels it starts with, as far as they are decoded
+	labels []span   // 1.0: the others
 	refs   []uint32 // 2.0
 	raw    span     // 1.0: the labels with their tags, if they lie together
 	joined bool
@@ -94,16 +90,19 @@ func (s *Series) makeRoom(at span) error {
 func (s *Series) reset(r *Request) {
 	*s = Series{
 		Samples: s.Samples[:0], Histograms: s.Histograms[:0], Exemplars: s.Exemplars[:0],
-		labels: s.labels[:0], refs: s.refs[:0], exemplarRefs: s.exemplarRefs[:0], req: r,
+		plain: s.plain[:0], labels: s.labels[:0], refs: s.refs[:0], exemplarRefs: s.exemplarRefs[:0], req: r,
 	}
 }
 
 // Release drops the request and keeps only the slices for reuse.
-func (s *Series) Release() { s.reset(nil) }
+func (s *Series) Release() {
+	clear(s.plain[:cap(s.plain)])
+	s.reset(nil)
+}
 
 // Footprint returns the bytes that the slices of s hold on to.
 func (s *Series) Footprint() int {
-	return 24*(cap(s.Samples)+cap(s.Histograms)) + 8*(cap(s.Exemplars)+cap(s.labels)) + 4*(cap(s.refs)+cap(s.exemplarRefs))
+	return 48*cap(s.plain) + 24*(cap(s.Samples)+cap(s.Histograms)) + 8*(cap(s.Exemplars)+cap(s.labels)) + 4*(cap(s.refs)+cap(s.exemplarRefs))
 }
 
 func (s *Series) decodeV1(rd *reader) {
@@ -124,12 +123,13 @@ func (s *Series) decodeV1(rd *reader) {
 		at := rd.bytes()
 		switch num {
 		case 1:
-			s.joined = len(s.labels) == 0 || s.joined && s.raw.end == start
-			if len(s.labels) == 0 {
+			n := len(s.plain) + len(s.labels)
+			s.joined = n == 0 || s.joined && s.raw.end == start
+			if n == 0 {
 				s.raw.off = start
 			}
 			s.raw.end = at.end
-			if len(s.labels) >= MaxLabels {
+			if n >= MaxLabels {
 				s.tooMany = true
 				continue
 			}
@@ -144,26 +144,8 @@ func (s *Series) decodeV1(rd *reader) {
 	}
 }
 
-// leadingLabels notes where the labels lie that a 1.0 series starts with, as
-// far as they are as every known writer puts them. New series are all labels:
-// this is several times faster than the reader.
-func (s *Series) leadingLabels(rd *reader) {
-	start, pos := rd.pos, rd.pos
-	for pos < rd.end && rd.body[pos] == tagLabels && len(s.labels) < MaxLabels {
-		at, next := fieldAt(rd.body, pos, rd.end)
-		if next < 0 {
-			break // The reader says what is wrong.
-		}
-		s.labels = append(s.labels, at)
-		pos = next
-	}
-	rd.pos = pos
-	if pos > start {
-		s.joined, s.raw = true, span{uint32(start), uint32(pos)}
-	}
-}
-
 func (s *Series) decodeV2(rd *reader) {
+	s.leadingRefs(rd)
 	for {
 		num, typ, ok := rd.next()
 		if !ok {
@@ -205,6 +187,11 @@ func (s *Series) sample(parent *reader, at span, v Version) {
 		return
 	}
 	var out Sample
+	if outlineSample(parent.body, at, &out, v) {
+		s.Samples = append(s.Samples, out)
+		return
+	}
+	out = Sample{}
 	rd := newReader(parent.body, at, "Sample")
 	for {
 		num, typ, ok := rd.next()
@@ -270,101 +257,4 @@ func (r *reader) adopt(inner *reader) {
 	if inner.err != nil && r.err == nil {
 		r.err, r.pos = inner.err, r.end
 	}
-}
-
-// RawLabels returns the labels of a 1.0 series as they are encoded, tags and
-// lengths included, if they lie together as every known writer puts them; nil
-// otherwise, and always nil in 2.0. Equal bytes mean equal labels in equal
-// order. The bytes belong to the body.
-func (s *Series) RawLabels() []byte {
-	if !s.joined {
-		return nil
-	}
-	return s.req.slice(s.raw)
-}
-
-// LabelRefs returns the symbol references of a 2.0 series: name, value, name,
-// value and so on as sent, unchecked. They are valid until s is used again.
-func (s *Series) LabelRefs() []uint32 { return s.refs }
-
-// AppendLabels appends the labels of s to dst in the order they were sent,
-// unchecked but for their references. The bytes belong to the body. The error
-// matches ErrLabels, ErrSymbol or ErrMalformed.
-func (s *Series) AppendLabels(dst []Label) ([]Label, error) {
-	if s.tooMany {
-		return dst, errTooManyLabels
-	}
-	if s.req.version == V2 {
-		return s.req.appendRefs(dst, s.refs)
-	}
-	for _, at := range s.labels {
-		l, err := s.req.label(at)
-		if err != nil {
-			return dst, err
-		}
-		dst = append(dst, l)
-	}
-	return dst, nil
-}
-
-func (r *Request) appendRefs(dst []Label, refs []uint32) ([]Label, error) {
-	if len(refs)%2 != 0 {
-		return dst, fmt.Errorf("%w: %d references do not make pairs of name and value", ErrSymbol, len(refs))
-	}
-	for i := 0; i < len(refs); i += 2 {
-		name, err := r.Symbol(refs[i])
-		if err != nil {
-			return dst, err
-		}
-		value, err := r.Symbol(refs[i+1])
-		if err != nil {
-			return dst, err
-		}
-		dst = append(dst, Label{name, value})
-	}
-	return dst, nil
-}
-
-func (r *Request) label(at span) (Label, error) {
-	if l, ok := r.plainLabel(at); ok {
-		return l, nil
-	}
-	var l Label
-	rd := newReader(r.body, at, "Label")
-	for {
-		num, typ, ok := rd.next()
-		if !ok {
-			return l, rd.err
-		}
-		if num != 1 && num != 2 {
-			rd.skip(typ)
-			continue
-		}
-		if !rd.want(typ, protowire.BytesType) {
-			continue
-		}
-		if b := r.slice(rd.bytes()); num == 1 {
-			l.Name = b
-		} else {
-			l.Value = b
-		}
-	}
-}
-
-// plainLabel decodes a label that has a name and a value and nothing else, as
-// every known writer puts it.
-func (r *Request) plainLabel(at span) (l Label, ok bool) {
-	pos, end := int(at.off), int(at.end)
-	if pos >= end || r.body[pos] != tagName {
-		return l, false
-	}
-	name, pos := fieldAt(r.body, pos, end)
-	if pos < 0 || pos >= end || r.body[pos] != tagValue {
-		return l, false
-	}
-	value, pos := fieldAt(r.body, pos, end)
-	if pos != end {
-		return l, false
-	}
-	return Label{r.slice(name), r.slice(value)}, true
 }
