@@ -67,27 +67,26 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 		return 0, err
 	}
 	defer a.head.fence("append", true, &err)
-	ref, err = a.append(ref, ls, st, t, v, h, fh, opts)
-	if ref == 0 {
+	var out storage.SeriesRef
+	if ref != 0 {
+		// Without labels the TSDB makes no series for a reference it does not know.
+		out, err = a.app.Append(ref, labels.EmptyLabels(), st, t, v, h, fh, opts)
+		a.moved = a.moved || out != 0 && out != ref
+	}
+	if ref == 0 || !ls.IsEmpty() && (errors.Is(err, tsdb.ErrInvalidSample) || errors.Is(err, errUnclaimed)) {
+		out, err = a.appendByLabels(ls, st, t, v, h, fh, opts)
+	}
+	if out == 0 {
 		return 0, err
 	}
 	a.exemplars += len(opts.Exemplars)
 	if !opts.Metadata.IsEmpty() {
 		a.addMetadata(ls, opts)
 	}
-	return ref, err
+	return out, err
 }
 
-func (a *headAppender) append(known storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
-	if known != 0 {
-		// Without labels the TSDB makes no series for a reference it does not know.
-		ref, err := a.app.Append(known, labels.EmptyLabels(), st, t, v, h, fh, opts)
-		a.moved = a.moved || ref != 0 && ref != known
-		dropped := errors.Is(err, tsdb.ErrInvalidSample) || errors.Is(err, errUnclaimed)
-		if !dropped || ls.IsEmpty() {
-			return ref, err
-		}
-	}
+func (a *headAppender) appendByLabels(ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
 	ls = ls.WithoutEmpty()
 	hash := ls.Hash()
 	if err := a.head.unlogged.claim(a, hash); err != nil {

@@ -38,9 +38,8 @@ type Request struct {
 	texts   []span // the symbols of 2.0, the metadata of 1.0
 
 	// For the keys of Outline.
-	seed     uint64
-	hashes   [][2]uint64 // of the symbols
-	material []byte
+	seed   uint64
+	hashes [][2]uint64 // of the symbols
 
 	looked, ascii bool // see Series.ASCII
 }
@@ -69,7 +68,7 @@ func (r *Request) Release() {
 
 // Footprint returns the bytes that the tables of r hold on to.
 func (r *Request) Footprint() int {
-	return 8*(cap(r.series)+cap(r.texts)) + keyMaterial*cap(r.hashes) + cap(r.material)
+	return 8*(cap(r.series)+cap(r.texts)) + 16*cap(r.hashes)
 }
 
 // frame is the outermost message of a version.
