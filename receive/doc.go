@@ -245,8 +245,8 @@
 //     cleared of such claims before it is replayed, and they are cut into blocks
 //     before those in order are.
 //   - Of a damaged log it drops all that follows the damage, and it cannot open
-//     one whose checkpoint is damaged. So logs are read through, and mended,
-//     before it sees them.
+//     one whose checkpoint is damaged or of which a segment is gone. So logs are
+//     read through, and mended, before it sees them.
 //   - Its defaults cost 8 MiB a tenant: lock stripes, the chunk writer's buffer,
 //     the room for exemplars. With ours a tenant of 100 series takes 0.5 MiB,
 //     and the room for exemplars grows with their number.
@@ -271,6 +271,13 @@
 // is why these are kept. The first four damaged segments that were found,
 // of up to 128 MiB each, stay in logs.broken, as links, until another damage is
 // found or blocks have been cut of all that was in memory then.
+//
+// A segment that is gone is a damage, too: it shows as a hole in the numbers, and
+// an empty one takes its place. The error names it. What cannot be noticed is
+// that the last segments of a log are gone, unless a checkpoint says that there
+// were some, and the first ones of the log of out-of-order samples. A hole of more
+// than a thousand segments is taken for a file that is out of place, and the
+// tenant is not opened until somebody has moved that.
 //
 // Where all that is missing is the end of the last record of a log, a killed
 // process has left it, and the record had not been acknowledged, or the file has

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/storage"
@@ -31,12 +32,13 @@ func (h *head) writeAheadLog() string { return filepath.Join(h.dir, "wal") }
 func (h *head) brokenLogs() string { return filepath.Join(h.dir, "logs"+brokenSuffix) }
 
 // repairLogs rewrites the damaged segments of the logs with the records that
-// can be read, those behind the damage, too, and tells what is missing.
+// can be read, those behind the damage, too, and tells what is missing. A segment
+// that is gone is replaced by one without any.
 //
-// The TSDB would drop all that comes after the first damage, and, where the
-// damage is in a checkpoint, the log itself. What it wants to avoid is samples
-// of series whose record is lost being taken for those of a series that gets
-// the same reference later; see reserve.
+// The TSDB would drop all that comes after the first damage, and it cannot open
+// a log of which a segment is gone, or whose checkpoint is damaged. What it wants
+// to avoid is samples of series whose record is lost being taken for those of a
+// series that gets the same reference later; see reserve.
 func (h *head) repairLogs() error {
 	if err := os.RemoveAll(h.mendedSegment()); err != nil {
 		return err
@@ -45,7 +47,7 @@ func (h *head) repairLogs() error {
 	if err != nil {
 		return err
 	}
-	wbl, err := logSegments(h.outOfOrderLog())
+	wbl, err := wholeLog(h.outOfOrderLog(), -1)
 	if err != nil {
 		return err
 	}
@@ -89,24 +91,6 @@ func (h *head) repairLogs() error {
 	return nil
 }
 
-// logWithCheckpoint returns the segments that the TSDB replays as its
-// write-ahead log: the newest checkpoint and what comes after it.
-func (h *head) logWithCheckpoint() ([]string, error) {
-	segments, err := logSegments(h.writeAheadLog())
-	if err != nil || len(segments) == 0 {
-		return nil, err
-	}
-	checkpoint, _, err := wlog.LastCheckpoint(h.writeAheadLog())
-	if errors.Is(err, record.ErrNotFound) {
-		return segments, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	before, err := logSegments(checkpoint)
-	return append(before, segments...), err
-}
-
 // Bounds of the references to series that a repair skips. A reference is of 40
 // bits.
 const (
@@ -146,6 +130,10 @@ func (h *head) mendSegment(segment string, reserved chunks.HeadSeriesRef) error 
 	if err != nil {
 		return fmt.Errorf("rewrite %s: %w", segment, err)
 	}
+	// A checkpoint may be missing as a whole.
+	if err := os.MkdirAll(filepath.Dir(segment), 0o777); err != nil {
+		return err
+	}
 	if err := fileutil.Replace(wlog.SegmentName(tmp, 0), segment); err != nil {
 		return err
 	}
@@ -171,7 +159,7 @@ func (h *head) tellLoss(log string, loss logLoss) {
 		h.log.Error("Samples in this log are lost, because another log was damaged where it told their series.", attrs...)
 		return
 	}
-	if !loss.torn {
+	if !loss.torn && len(loss.missing) < len(loss.segments) {
 		attrs = append(attrs, "kept_for_a_while_in", h.brokenLogs())
 	}
 	h.log.Error("A log was damaged and has been repaired. All records that can be read are kept; samples that are in mapped chunks or blocks, too, are not lost.", attrs...)
@@ -207,6 +195,7 @@ func (h *head) keepBroken(segments []string) error {
 	if err := h.noteBroken(); err != nil {
 		return err
 	}
+	segments = slices.DeleteFunc(slices.Clone(segments), func(segment string) bool { return !exists(segment) })
 	for i, segment := range segments {
 		if i == mostBrokenSegments {
 			h.log.Warn("Not all damaged segments are kept.", "kept", i, "damaged", len(segments))

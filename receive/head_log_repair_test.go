@@ -319,7 +319,7 @@ func surveyed(t *testing.T, dir string) (covers func(ms int64) bool) {
 	var losses []logLoss
 	known := newLogSurvey()
 	for _, log := range []string{"wal", "wbl"} {
-		segments, err := logSegments(filepath.Join(dir, log))
+		segments, err := wholeLog(filepath.Join(dir, log), -1)
 		if err != nil {
 			t.Fatal(err)
 		}

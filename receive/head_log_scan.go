@@ -38,6 +38,8 @@ type logGap struct {
 	// beginning of a record, as a process leaves that dies while it writes. A
 	// segment that lost its end looks the same.
 	torn bool
+	// missing is set if the file of the segment is not there.
+	missing bool
 }
 
 // logScan reads the records of one segment. Other than the TSDB's reader, which

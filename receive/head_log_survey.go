@@ -5,9 +5,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -35,8 +32,9 @@ func (s *sampleTimes) merge(o sampleTimes) {
 
 // logLoss is what a damaged log has lost.
 type logLoss struct {
-	segments []string // that are damaged
-	bytes    int64    // that cannot be read
+	segments []string // that are damaged or missing
+	missing  []string // those of them that are not there
+	bytes    int64    // that cannot be read, of segments that are there
 	// torn is set if all of it is the beginning of a record with which the log
 	// ends. If a crash left it, the record was never acknowledged.
 	torn bool
@@ -84,6 +82,9 @@ func (s *logSurvey) read(segments []string) error {
 		damaged := false
 		err := scanFile(segment, s.record, func(g logGap) error {
 			damaged = true
+			if g.missing {
+				s.loss.missing = append(s.loss.missing, segment)
+			}
 			g.torn = g.torn && i == len(segments)-1
 			s.gap(g)
 			return nil
@@ -178,6 +179,9 @@ func (s *logSurvey) end(known map[chunks.HeadSeriesRef]bool) logLoss {
 // attrs are what a log line says of the loss.
 func (l logLoss) attrs() []any {
 	out := []any{"segments", len(l.segments), "bytes", l.bytes}
+	if len(l.missing) > 0 {
+		out = append(out, "segments_missing", len(l.missing), "first_missing", l.missing[0])
+	}
 	if l.around.n > 0 && !l.sinceStart {
 		out = append(out, "from", utc(l.around.mint))
 	}
@@ -192,7 +196,7 @@ func (l logLoss) attrs() []any {
 
 func utc(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// damagedSegments returns those of the segments that have gaps.
+// damagedSegments returns those of the segments that have gaps or are missing.
 func damagedSegments(segments []string) (damaged []string, err error) {
 	for _, segment := range segments {
 		err := scanFile(segment, func([]byte) error { return nil }, func(logGap) error { return errEnough })
@@ -207,32 +211,15 @@ func damagedSegments(segments []string) (damaged []string, err error) {
 	return damaged, nil
 }
 
+// scanFile is scanSegment of a file, which may be missing.
 func scanFile(segment string, record func(rec []byte) error, gap func(logGap) error) error {
 	f, err := os.Open(segment)
+	if errors.Is(err, fs.ErrNotExist) {
+		return gap(logGap{missing: true})
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	return scanSegment(f, record, gap)
-}
-
-// logSegments returns the files of the segments in a directory in their order,
-// none if it does not exist.
-func logSegments(dir string) (segments []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	number := map[string]int{}
-	for _, entry := range entries {
-		n, err := strconv.Atoi(entry.Name())
-		if err != nil || entry.IsDir() {
-			continue
-		}
-		file := filepath.Join(dir, entry.Name())
-		number[file] = n
-		segments = append(segments, file)
-	}
-	slices.SortFunc(segments, func(a, b string) int { return number[a] - number[b] })
-	return segments, nil
 }

@@ -126,7 +126,7 @@ func TestTornLogLeavesWhatIsKept(t *testing.T) {
 	wal := filepath.Join(dir, "a", "wal")
 	flip(t, wlog.SegmentName(wal, 0), 10)
 	one()
-	segments, err := logSegments(wal)
+	segments, err := wholeLog(wal, -1)
 	if err != nil {
 		t.Fatal(err)
 	}

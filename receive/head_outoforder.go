@@ -135,7 +135,7 @@ func hasMarkers(log string) (bool, error) {
 
 // readLog hands the records of a whole log to use.
 func readLog(log string, use func(marker bool, rec []byte) error) error {
-	segments, err := logSegments(log)
+	segments, err := wholeLog(log, -1)
 	if err != nil {
 		return err
 	}

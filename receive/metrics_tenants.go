@@ -37,7 +37,7 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 		failures:           counter("failures_total", "Times a tenant's TSDB broke or could not be opened."),
 		reopens:            counter("reopens_total", "Times a tenant became available again after a failure."),
 		repairs:            counter("log_repairs_total", "Damaged logs, of samples in order or out of order, that were repaired on opening."),
-		logSegmentsDamaged: counter("log_segments_damaged_total", "Segments of logs that were found damaged on opening."),
+		logSegmentsDamaged: counter("log_segments_damaged_total", "Segments of logs that were found damaged, or missing, on opening."),
 		logBytesLost:       counter("log_lost_bytes_total", "Bytes of damaged logs that could not be read."),
 		logSamplesLost:     counter("log_lost_samples_total", "Samples in damaged logs that could be read, but not which series they are of. Those out of order are in two logs and count in each."),
 		opens:              counter("opens_total", "Times a tenant's TSDB was opened: at the start, by its first write, by a write after it was idle, or after a failure."),
