@@ -262,7 +262,8 @@
 //
 // A log is a sequence of pages of 32 KiB, so that records can be found again
 // behind a damage. When a tenant is opened, each damaged segment is replaced by
-// one of all its records that can be read. An error in the log says how many
+// one of all its records that can be read and decoded; one of a type that is not
+// known is none of them. An error in the log says how many
 // segments and bytes were hit, between which times what cannot be read should
 // lie, and how many samples, of which times, can be read but have lost the
 // record that says of which series they are; metrics count the same

@@ -45,6 +45,7 @@ type logGap struct {
 // logScan reads the records of one segment. Other than the TSDB's reader, which
 // ends at the first damage, it goes on with the next record that can be found.
 type logScan struct {
+	valid  func(rec []byte) bool
 	record func(rec []byte) error // the bytes are valid until it returns
 	gap    func(logGap) error     // called before the record that follows the gap
 
@@ -56,10 +57,10 @@ type logScan struct {
 	decoded   compression.DecodeBuffer
 }
 
-// scanSegment hands the whole records of a segment and the gaps between them to
-// the functions, whose errors end it, as do those of r.
-func scanSegment(r io.Reader, record func(rec []byte) error, gap func(logGap) error) error {
-	s := &logScan{record: record, gap: gap, checksums: crc32.MakeTable(crc32.Castagnoli), decoded: compression.NewSyncDecodeBuffer()}
+// scanSegment hands the whole records of a segment that are valid, and the gaps
+// between them, to the functions, whose errors end it, as do those of r.
+func scanSegment(r io.Reader, valid func(rec []byte) bool, record func(rec []byte) error, gap func(logGap) error) error {
+	s := &logScan{valid: valid, record: record, gap: gap, checksums: crc32.MakeTable(crc32.Castagnoli), decoded: compression.NewSyncDecodeBuffer()}
 	page := make([]byte, logPageSize)
 	for {
 		n, err := io.ReadFull(r, page)
@@ -144,7 +145,7 @@ func (s *logScan) add(kind int, flags byte, part []byte) error {
 		compressed = compression.Zstd
 	}
 	rec, err := compression.Decode(compressed, s.partial, s.decoded)
-	if err != nil {
+	if err != nil || !s.valid(rec) {
 		s.drop(0, false)
 		return nil
 	}

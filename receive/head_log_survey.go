@@ -109,7 +109,7 @@ func (s *logSurvey) gap(g logGap) {
 	s.pending = logNeighbours
 }
 
-// record takes in a record, as far as it can be decoded.
+// record takes in a record, which is decodable.
 func (s *logSurvey) record(rec []byte) error {
 	var samples sampleTimes
 	sample := func(ref chunks.HeadSeriesRef, t int64) {
@@ -211,7 +211,8 @@ func damagedSegments(segments []string) (damaged []string, err error) {
 	return damaged, nil
 }
 
-// scanFile is scanSegment of a file, which may be missing.
+// scanFile is scanSegment of a file, which may be missing, for records that the
+// TSDB can decode.
 func scanFile(segment string, record func(rec []byte) error, gap func(logGap) error) error {
 	f, err := os.Open(segment)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -221,5 +222,5 @@ func scanFile(segment string, record func(rec []byte) error, gap func(logGap) er
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return scanSegment(f, record, gap)
+	return scanSegment(f, decodable, record, gap)
 }
