@@ -49,12 +49,15 @@ type logScan struct {
 	record func(rec []byte) error // the bytes are valid until it returns
 	gap    func(logGap) error     // called before the record that follows the gap
 
-	partial   []byte // of a record whose end has not come yet, if inside
-	inside    bool
-	lost      int64 // bytes since the last record
-	notTorn   bool  // of what was lost
-	checksums *crc32.Table
-	decoded   compression.DecodeBuffer
+	partial []byte // of a record whose end has not come yet, if inside
+	inside  bool
+	lost    int64 // bytes since the last record
+	notTorn bool  // of what was lost
+	// zeros are bytes since the last that was not one, and emptyPages those of
+	// them that make up whole pages.
+	zeros, emptyPages int
+	checksums         *crc32.Table
+	decoded           compression.DecodeBuffer
 }
 
 // scanSegment hands the whole records of a segment that are valid, and the gaps
@@ -83,10 +86,12 @@ func (s *logScan) page(page []byte, size int) error {
 		rest := page[at:]
 		kind := int(rest[0] & logTypeMask)
 		if kind == logPadding {
-			if left := bytes.TrimRight(rest, "\x00"); len(left) > 0 {
-				s.drop(len(left), false)
-			}
+			s.padding(rest, size-at)
 			return nil
+		}
+		if s.zeros > 0 {
+			s.drop(s.zeros, false)
+			s.zeros, s.emptyPages = 0, 0
 		}
 		part, ok := s.fragment(kind, rest)
 		end := at + s.lengthOf(rest)
@@ -102,6 +107,29 @@ func (s *logScan) page(page []byte, size int) error {
 		at += logHeaderSize + len(part)
 	}
 	return nil
+}
+
+// padding takes in the rest of a page, which begins with a zero, and of which the
+// file has the first size bytes.
+//
+// A page is left with more than a header's room only at the end of a segment, and
+// never without anything in it, save by the TSDB's own repair. So zeros with
+// something behind them, and pages of zeros, stand where something was.
+func (s *logScan) padding(rest []byte, size int) {
+	if left := bytes.TrimRight(rest, "\x00"); len(left) > 0 {
+		s.drop(s.zeros+len(left), false)
+		s.zeros, s.emptyPages = 0, 0
+		return
+	}
+	if s.inside {
+		s.drop(0, true)
+	}
+	if len(rest) >= logHeaderSize {
+		s.zeros += max(size, 0)
+	}
+	if len(rest) == logPageSize {
+		s.emptyPages += size
+	}
 }
 
 // lengthOf returns how long the fragment at the beginning of rest says it is.
@@ -178,8 +206,8 @@ func (s *logScan) closeGap(atEnd bool) error {
 }
 
 func (s *logScan) end() error {
-	if s.inside {
-		s.drop(0, true)
+	if s.inside || s.emptyPages > 0 {
+		s.drop(s.emptyPages, true)
 	}
 	return s.closeGap(true)
 }

@@ -172,6 +172,40 @@ func TestScanTellsDamageFromATornRecord(t *testing.T) {
 	})
 }
 
+// A page of zeros is no padding, wherever it is.
+func TestScanNoticesZeros(t *testing.T) {
+	leakCheck(t)
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		records := drawRecords(t)
+		for i, rec := range records {
+			rec[0] = byte(i)
+		}
+		segment, ends := segmentOf(t, dir, records, rapid.SampledFrom(compression.Types()).Draw(t, "compression"))
+		page := rapid.IntRange(0, (len(segment)-1)/logPageSize).Draw(t, "page") * logPageSize
+		behind := min(page+logPageSize, len(segment))
+		from := page
+		if behind < len(segment) && rapid.Bool().Draw(t, "half") {
+			from += rapid.IntRange(0, logPageSize-100).Draw(t, "from")
+		}
+		clear(segment[from:behind])
+		got, gaps := scanned(t, segment)
+		if len(gaps) != 1 || gaps[0].torn && behind < len(segment) {
+			t.Fatalf("gaps %v", gaps)
+		}
+		start := 0
+		for i, rec := range records {
+			if there := slices.ContainsFunc(got, func(r []byte) bool { return bytes.Equal(r, rec) }); there != (ends[i] <= from || start >= behind) {
+				t.Fatalf("record %d from %d to %d: read %v, zeros from %d to %d", i, start, ends[i], there, from, behind)
+			}
+			start = ends[i]
+		}
+		if len(got) > len(records) {
+			t.Fatalf("%d records of %d", len(got), len(records))
+		}
+	})
+}
+
 func FuzzScanSegment(f *testing.F) {
 	f.Add([]byte{1, 0, 1, 0, 0, 0, 0, 1})
 	f.Add([]byte{logSnappyFlag | logFirst, 0xff, 0xff})
