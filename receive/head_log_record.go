@@ -2,11 +2,18 @@ package receive
 
 import (
 	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/encoding"
 	"github.com/prometheus/prometheus/tsdb/record"
 )
 
-// decodable tells whether the TSDB can decode a record of a log, and append what
+// decodable is checkRecord without the reference.
+func decodable(rec []byte) bool {
+	_, ok := checkRecord(rec)
+	return ok
+}
+
+// checkRecord tells whether the TSDB can decode a record of a log, and append what
 // is in it: the formats are those of the package record, in part documented in
 // Prometheus' tsdb/docs/format/wal.md. Of a record that it cannot decode the TSDB
 // does not read on, at best: over a length that leads out of the record it panics
@@ -14,11 +21,13 @@ import (
 //
 // A type that is not known is one of a later version, of which the TSDB would
 // say nothing, or damage: what decompresses a record is in no checksum.
-func decodable(rec []byte) bool {
+//
+// It also returns the greatest reference to a series in the record.
+func checkRecord(rec []byte) (greatest chunks.HeadSeriesRef, ok bool) {
 	r := &recordReader{Decbuf: encoding.Decbuf{B: rec}}
 	switch record.Type(r.Byte()) {
 	case record.Series:
-		r.each((*recordReader).number, (*recordReader).labels)
+		r.each((*recordReader).reference, (*recordReader).labels)
 	case record.Samples:
 		r.base()
 		r.each((*recordReader).place, (*recordReader).number)
@@ -38,22 +47,24 @@ func decodable(rec []byte) bool {
 		r.base()
 		r.each((*recordReader).place, (*recordReader).exemplar)
 	case record.Tombstones:
-		r.each((*recordReader).number, (*recordReader).place)
+		r.each((*recordReader).reference, (*recordReader).interval)
 	case record.MmapMarkers:
-		r.each((*recordReader).number, (*recordReader).number)
+		r.each((*recordReader).reference, (*recordReader).number)
 	case record.Metadata:
 		r.each((*recordReader).metadata, (*recordReader).labels)
 	default:
-		return false
+		return 0, false
 	}
-	return r.Err() == nil
+	return r.greatest, r.Err() == nil
 }
 
 // recordReader goes through a record without keeping anything. It remembers the
 // first error, and is at the end from then on.
 type recordReader struct {
 	encoding.Decbuf
-	entries int
+	entries  int
+	from     chunks.HeadSeriesRef // which references are counted from
+	greatest chunks.HeadSeriesRef
 }
 
 // each reads entries of two parts up to the end.
@@ -67,27 +78,42 @@ func (r *recordReader) each(one, other func(*recordReader)) {
 
 func (r *recordReader) invalid() { r.E = encoding.ErrInvalidSize }
 
+func (r *recordReader) see(ref chunks.HeadSeriesRef) {
+	if ref <= greatestRef && r.Err() == nil {
+		r.greatest = max(r.greatest, ref)
+	}
+}
+
 func (r *recordReader) number() { r.Be64() }
+
+func (r *recordReader) reference() { r.see(chunks.HeadSeriesRef(r.Be64())) }
+
+func (r *recordReader) interval() {
+	r.Varint64()
+	r.Varint64()
+}
 
 // base is the reference and the time from which those that follow are counted.
 func (r *recordReader) base() {
 	if r.Len() > 0 {
-		r.Be64()
+		r.from = chunks.HeadSeriesRef(r.Be64())
 		r.Be64()
 	}
 }
 
-// place is a reference and a time, or any two numbers of variable length.
+// place is a reference and a time.
 func (r *recordReader) place() {
-	r.Varint64()
+	r.see(r.from + chunks.HeadSeriesRef(r.Varint64()))
 	r.Varint64()
 }
 
-// placeV2 is a reference, a time and a start time, which all but the first entry
-// may abbreviate.
+// placeV2 is a reference, counted from the last one, a time and a start time,
+// which all but the first entry may abbreviate.
 func (r *recordReader) placeV2() {
 	const abbreviated = 1 // The greatest mark that stands for a start time.
-	r.place()
+	r.from += chunks.HeadSeriesRef(r.Varint64())
+	r.see(r.from)
+	r.Varint64()
 	if r.entries == 0 || r.Byte() > abbreviated {
 		r.Varint64()
 	}
@@ -117,7 +143,7 @@ func (r *recordReader) exemplar() {
 
 // metadata is the reference and the type. Pairs of strings follow, like labels.
 func (r *recordReader) metadata() {
-	r.Uvarint64()
+	r.see(chunks.HeadSeriesRef(r.Uvarint64()))
 	r.Byte()
 }
 

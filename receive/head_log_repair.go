@@ -10,11 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/tsdb/record"
-	"github.com/prometheus/prometheus/tsdb/tombstones"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 
 	"github.com/varve-tsdb/varve/internal/durable"
@@ -39,81 +37,72 @@ func (h *head) brokenLogs() string { return filepath.Join(h.dir, "logs"+brokenSu
 // a log of which a segment is gone, or whose checkpoint is damaged. What it wants
 // to avoid is samples of series whose record is lost being taken for those of a
 // series that gets the same reference later; see reserve.
-func (h *head) repairLogs() error {
+func (h *head) repairLogs() (refs logRefs, err error) {
 	if err := os.RemoveAll(h.mendedSegment()); err != nil {
-		return err
+		return refs, err
 	}
 	wal, err := h.logWithCheckpoint()
 	if err != nil {
-		return err
+		return refs, err
 	}
 	wbl, err := wholeLog(h.outOfOrderLog(), -1)
 	if err != nil {
-		return err
+		return refs, err
 	}
-	damagedWAL, err := damagedSegments(wal)
+	damagedWAL, err := damagedSegments(wal, refs.add)
 	if err != nil {
-		return err
+		return refs, err
 	}
-	damagedWBL, err := damagedSegments(wbl)
+	damagedWBL, err := damagedSegments(wbl, func(_ record.Type, ref chunks.HeadSeriesRef) { refs.mention(ref) })
 	if err != nil || len(damagedWAL)+len(damagedWBL) == 0 {
-		return err
+		return refs, err
 	}
 	inOrder, outOfOrder := newLogSurvey(), newLogSurvey()
 	if err := errors.Join(inOrder.read(wal), outOfOrder.read(wbl)); err != nil {
-		return err
+		return refs, err
 	}
 	// Of a log that is whole nothing is known to be missing.
-	var reserved chunks.HeadSeriesRef
 	var lostWAL, lostWBL logLoss
 	if len(damagedWAL) > 0 {
-		reserved = reserve(max(inOrder.greatest, outOfOrder.greatest))
 		lostWAL, lostWBL = inOrder.end(inOrder.known), outOfOrder.end(inOrder.known)
 	} else {
 		lostWAL, lostWBL = inOrder.end(nil), outOfOrder.end(nil)
 	}
-	damaged := append(damagedWAL, damagedWBL...)
+	damaged := slices.Concat(damagedWAL, damagedWBL)
 	if lostWAL.torn && lostWBL.torn {
 		err = h.noteBroken()
 	} else {
 		err = h.keepBroken(damaged)
 	}
 	if err != nil {
-		return err
+		return refs, err
 	}
-	for _, segment := range damaged {
+	if len(damagedWAL) > 0 {
+		if err := h.mentionMapped(&refs); err != nil {
+			return refs, err
+		}
+		refs.given = refs.reserve()
+	}
+	for i, segment := range damaged {
+		var reserved chunks.HeadSeriesRef
+		if i < len(damagedWAL) {
+			reserved = refs.given
+		}
 		if err := h.mendSegment(segment, reserved); err != nil {
-			return err
+			return refs, err
 		}
 	}
 	h.tellLoss("write-ahead log", lostWAL)
 	h.tellLoss("log of out-of-order samples", lostWBL)
-	return nil
-}
-
-// Bounds of the references to series that a repair skips. A reference is of 40
-// bits.
-const (
-	reservedRefs = 1 << 20
-	greatestRef  = 1 << 39
-)
-
-// reserve returns a reference beyond all that are known, and beyond those that
-// were only mentioned in what is lost, as chunks of that series may still be
-// there. A series that is new gets one beyond it.
-func reserve(greatest chunks.HeadSeriesRef) chunks.HeadSeriesRef {
-	if greatest > greatestRef-reservedRefs {
-		return greatest
-	}
-	return greatest + reservedRefs
+	return refs, nil
 }
 
 // mendedSegment is the directory of a segment that is being mended.
 func (h *head) mendedSegment() string { return filepath.Join(h.dir, "logs"+newLogSuffix) }
 
-// mendSegment replaces a segment by one of its whole records, in one step. If
-// reserved is not zero, series that are new get greater references, which the
-// TSDB takes from a deletion: one of no samples at the end of all time.
+// mendSegment replaces a segment by one of its whole records, none if it is not
+// there, in one step. If reserved is not zero, series that are new get greater
+// references.
 func (h *head) mendSegment(segment string, reserved chunks.HeadSeriesRef) error {
 	tmp := h.mendedSegment()
 	err := writeLog(h.log, tmp, func(write func(rec []byte) error) error {
@@ -121,11 +110,7 @@ func (h *head) mendSegment(segment string, reserved chunks.HeadSeriesRef) error 
 		if err != nil || reserved == 0 {
 			return err
 		}
-		var encoder record.Encoder
-		return write(encoder.Tombstones([]tombstones.Stone{{
-			Ref:       storage.SeriesRef(reserved),
-			Intervals: tombstones.Intervals{{Mint: math.MaxInt64, Maxt: math.MaxInt64}},
-		}}, nil))
+		return write(reservation(reserved))
 	})
 	if err != nil {
 		return fmt.Errorf("rewrite %s: %w", segment, err)

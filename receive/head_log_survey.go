@@ -53,8 +53,6 @@ type logSurvey struct {
 	loss  logLoss
 	known map[chunks.HeadSeriesRef]bool
 	found map[chunks.HeadSeriesRef]*sampleTimes
-	// greatest is the greatest reference to a series that was seen.
-	greatest chunks.HeadSeriesRef
 
 	decoder record.Decoder
 	recent  [logNeighbours]sampleTimes // of the last records with samples, in a ring
@@ -114,7 +112,6 @@ func (s *logSurvey) record(rec []byte) error {
 	var samples sampleTimes
 	sample := func(ref chunks.HeadSeriesRef, t int64) {
 		samples.add(t)
-		s.greatest = max(s.greatest, ref)
 		of := s.found[ref]
 		if of == nil {
 			of = &sampleTimes{}
@@ -127,7 +124,6 @@ func (s *logSurvey) record(rec []byte) error {
 		series, _ := s.decoder.Series(rec, nil)
 		for _, one := range series {
 			s.known[one.Ref] = true
-			s.greatest = max(s.greatest, one.Ref)
 		}
 	case record.Samples, record.SamplesV2:
 		floats, _ := s.decoder.Samples(rec, nil)
@@ -143,11 +139,6 @@ func (s *logSurvey) record(rec []byte) error {
 		histograms, _ := s.decoder.FloatHistogramSamples(rec, nil)
 		for _, one := range histograms {
 			sample(one.Ref, one.T)
-		}
-	case record.Tombstones:
-		stones, _ := s.decoder.Tombstones(rec, nil)
-		for _, one := range stones {
-			s.greatest = max(s.greatest, chunks.HeadSeriesRef(one.Ref))
 		}
 	}
 	if samples.n == 0 {
@@ -196,16 +187,24 @@ func (l logLoss) attrs() []any {
 
 func utc(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// damagedSegments returns those of the segments that have gaps or are missing.
-func damagedSegments(segments []string) (damaged []string, err error) {
+// damagedSegments returns those of the segments that have gaps or are missing, and
+// hands the types of all other records and the greatest reference in each to use.
+func damagedSegments(segments []string, use func(record.Type, chunks.HeadSeriesRef)) (damaged []string, err error) {
+	valid := func(rec []byte) bool {
+		greatest, ok := checkRecord(rec)
+		if ok {
+			use(record.Type(rec[0]), greatest)
+		}
+		return ok
+	}
 	for _, segment := range segments {
-		err := scanFile(segment, func([]byte) error { return nil }, func(logGap) error { return errEnough })
-		switch {
-		case err == nil:
-		case errors.Is(err, errEnough):
-			damaged = append(damaged, segment)
-		default:
+		gaps := 0
+		err := scanFileFor(segment, valid, func([]byte) error { return nil }, func(logGap) error { gaps++; return nil })
+		if err != nil {
 			return nil, err
+		}
+		if gaps > 0 {
+			damaged = append(damaged, segment)
 		}
 	}
 	return damaged, nil
@@ -214,6 +213,10 @@ func damagedSegments(segments []string) (damaged []string, err error) {
 // scanFile is scanSegment of a file, which may be missing, for records that the
 // TSDB can decode.
 func scanFile(segment string, record func(rec []byte) error, gap func(logGap) error) error {
+	return scanFileFor(segment, decodable, record, gap)
+}
+
+func scanFileFor(segment string, valid func(rec []byte) bool, record func(rec []byte) error, gap func(logGap) error) error {
 	f, err := os.Open(segment)
 	if errors.Is(err, fs.ErrNotExist) {
 		return gap(logGap{missing: true})
@@ -222,5 +225,5 @@ func scanFile(segment string, record func(rec []byte) error, gap func(logGap) er
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return scanSegment(f, decodable, record, gap)
+	return scanSegment(f, valid, record, gap)
 }

@@ -51,19 +51,21 @@ func (h *head) prepareLogs() error {
 	if err := errors.Join(h.finishDropLogs(), h.finishLogRewrite()); err != nil {
 		return err
 	}
-	if err := h.repairLogs(); err != nil {
+	refs, err := h.repairLogs()
+	if err != nil {
 		return fmt.Errorf("repair the logs: %w", err)
 	}
-	if !h.hasOutOfOrderLog() {
-		return nil
+	if h.hasOutOfOrderLog() {
+		if err := h.dropMarkers(); err != nil {
+			return fmt.Errorf("rewrite the log of out-of-order samples: %w", err)
+		}
+		if !exists(h.brokenLogs()) {
+			if err := os.RemoveAll(h.mappedChunks()); err != nil {
+				return err
+			}
+		}
 	}
-	if err := h.dropMarkers(); err != nil {
-		return fmt.Errorf("rewrite the log of out-of-order samples: %w", err)
-	}
-	if exists(h.brokenLogs()) {
-		return nil
-	}
-	return os.RemoveAll(h.mappedChunks())
+	return h.reserveRefs(refs)
 }
 
 // locked does something to the files of a TSDB that is not open, and that no
