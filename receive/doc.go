@@ -274,11 +274,16 @@
 // found or blocks have been cut of all that was in memory then.
 //
 // A segment that is gone is a damage, too: it shows as a hole in the numbers, and
-// an empty one takes its place. The error names it. What cannot be noticed is
-// that the last segments of a log are gone, unless a checkpoint says that there
-// were some, and the first ones of the log of out-of-order samples. A hole of more
-// than a thousand segments is taken for a file that is out of place, and the
-// tenant is not opened until somebody has moved that.
+// an empty one takes its place. The error names it. A hole of more than a thousand
+// segments is taken for a file that is out of place, and the tenant is not opened
+// until somebody has moved that. So are zeros a damage where records should be.
+//
+// What cannot be noticed: that a log ends too early, between two records or two
+// segments, unless a checkpoint says that more was there, and that the first
+// segments of the log of out-of-order samples are gone. If there are samples out of
+// order then, mapped chunks are not kept. Whatever else is left of a series of
+// which nobody knows the labels any more is not taken for another series: the
+// references of new ones begin behind all that are mentioned anywhere.
 //
 // Where all that is missing is the end of the last record of a log, a killed
 // process has left it, and the record had not been acknowledged, or the file has
