@@ -263,15 +263,15 @@
 // A log is a sequence of pages of 32 KiB, so that records can be found again
 // behind a damage. When a tenant is opened, each damaged segment is replaced by
 // one of all its records that can be read and decoded; one of a type that is not
-// known is none of them. An error in the log says how many
-// segments and bytes were hit, between which times what cannot be read should
-// lie, and how many samples, of which times, can be read but have lost the
-// record that says of which series they are; metrics count the same
-// (varve_receive_tenants_log_…). How many samples were where nothing can be read
-// cannot be known; those of them that are in mapped chunks are not lost, which
-// is why these are kept. The first four damaged segments that were found,
-// of up to 128 MiB each, stay in logs.broken, as links, until another damage is
-// found or blocks have been cut of all that was in memory then.
+// known is none of them. An error in the log says how many segments and bytes
+// were hit, between which times what cannot be read should lie, and how many
+// samples, of which times, can be read but have lost the record that says of
+// which series they are; metrics count the same (varve_receive_tenants_log_…).
+// How many samples were where nothing can be read cannot be known; those of them
+// that are in mapped chunks are not lost, which is why these are kept. The first
+// four damaged segments that were found, of up to 128 MiB each, stay in
+// logs.broken, as links, until another damage is found or blocks have been cut of
+// all that was in memory then.
 //
 // A segment that is gone is a damage, too: it shows as a hole in the numbers, and
 // an empty one takes its place. The error names it. A hole of more than a thousand
@@ -284,6 +284,10 @@
 // order then, mapped chunks are not kept. Whatever else is left of a series of
 // which nobody knows the labels any more is not taken for another series: the
 // references of new ones begin behind all that are mentioned anywhere.
+//
+// Mapped chunks are written anew from the logs from the first damage in them on;
+// if their files cannot be opened they are moved to logs.broken, and all of them
+// are. That the first of the files are gone cannot be noticed.
 //
 // Where all that is missing is the end of the last record of a log, a killed
 // process has left it, and the record had not been acknowledged, or the file has

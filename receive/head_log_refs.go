@@ -1,11 +1,9 @@
 package receive
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/record"
 	"github.com/prometheus/prometheus/tsdb/tombstones"
@@ -82,21 +80,4 @@ func (h *head) reserveRefs(refs logRefs) error {
 		next = numbers[len(numbers)-1] + 1
 	}
 	return h.mendSegment(wlog.SegmentName(h.writeAheadLog(), next), refs.reserve())
-}
-
-// mentionMapped takes in the series of mapped chunks, up to the first damage: the
-// TSDB drops what follows.
-func (h *head) mentionMapped(refs *logRefs) error {
-	if !exists(h.mappedChunks()) {
-		return nil
-	}
-	mapper, err := chunks.NewChunkDiskMapper(nil, h.mappedChunks(), chunkenc.NewPool(), chunks.MinWriteBufferSize, 0)
-	if err != nil {
-		return fmt.Errorf("open the mapped chunks: %w", err)
-	}
-	_ = mapper.IterateAllChunks(func(ref chunks.HeadSeriesRef, _ chunks.ChunkDiskMapperRef, _, _ int64, _ uint16, _ chunkenc.Encoding, _ bool) error {
-		refs.mention(ref)
-		return nil
-	})
-	return mapper.Close()
 }

@@ -24,8 +24,6 @@ const (
 
 func (h *head) outOfOrderLog() string { return filepath.Join(h.dir, wlog.WblDirName) }
 
-func (h *head) mappedChunks() string { return filepath.Join(h.dir, "chunks_head") }
-
 // hasOutOfOrderLog tells whether there are out-of-order samples to be replayed.
 func (h *head) hasOutOfOrderLog() bool {
 	segments, _ := os.ReadDir(h.outOfOrderLog())
