@@ -19,14 +19,12 @@ type tableSlot struct {
 
 const fewestSlots = 64
 
-// start is where the probing for a key starts.
+// start is where the probing for a key starts. References of a request come in
+// runs that count up, one run for each sender that made series at the same time.
+// If neighbours started in neighbouring slots, two runs that meet would have each
+// key of one pass by all keys of the other.
 func (t *slotTable) start(key uint64) int {
-	// References count up, and those of a request mostly lie together, as they
-	// should here. The higher bits keep apart those that are far from each other.
-	if t.seed != 0 {
-		key = (key ^ t.seed) * 0x9e3779b97f4a7c15 >> 20
-	}
-	return int((key ^ key>>12 ^ key>>24) & uint64(len(t.slots)-1))
+	return int((key ^ t.seed) * 0x9e3779b97f4a7c15 >> 32 & uint64(len(t.slots)-1))
 }
 
 func (t *slotTable) get(key uint64) (int, bool) {
