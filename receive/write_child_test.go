@@ -2,6 +2,7 @@ package receive
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,12 +55,13 @@ func runWriteChild(mode, dir string) error {
 			return err
 		}
 		mux.Handle("/write", h)
-	case "floor":
+	default:
 		bare, err := openBareHead(filepath.Join(dir, "bare"))
 		if err != nil {
 			return err
 		}
-		f := &writeFloor{to: bare}
+		name, _ := strings.CutPrefix(mode, "floor-")
+		f := &writeFloor{to: bare, kind: writeKinds[name]}
 		f.build()
 		mux.HandleFunc("/append", f.serve)
 	}
@@ -88,6 +90,20 @@ func processUsage() writeUsage {
 	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), PeakRSS: peakRSS(), HeapMB: float64(mem.HeapAlloc) / 1e6}
 }
 
+// profileHeap writes what is live in memory where CPU profiles go.
+func profileHeap(mode string) error {
+	path := os.Getenv(writeChildProfile)
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path + "." + mode)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
+
 // peakRSS is in bytes, or zero where the system does not tell. What getrusage
 // has includes the process that started this one.
 func peakRSS() int64 {
@@ -101,17 +117,21 @@ func peakRSS() int64 {
 	return kB * 1024
 }
 
-// writeFloor appends to a bare head, by reference, what BenchmarkRemoteWrite sends.
+// writeFloor appends to a bare head, by reference, what a server is sent.
 type writeFloor struct {
 	to   *tsdb.DB
+	kind writeKind
 	lss  []labels.Labels
 	refs []storage.SeriesRef
+	next []writePoint // of the scrape at hand
 }
 
 // openBareHead opens a TSDB as that of a tenant's head, and nothing around it.
 func openBareHead(dir string) (*tsdb.DB, error) {
-	h := &head{opts: TenantsOptions{}.withDefaults(), stripes: stripesFor(0)}
-	db, err := tsdb.Open(dir, nil, nil, h.tsdbOptions(), nil)
+	h := &head{dir: dir, opts: TenantsOptions{}.withDefaults(), stripes: stripesFor(0)}
+	opts := h.tsdbOptions()
+	opts.MaxExemplars = int64(h.opts.MaxExemplars) // As it is once they come.
+	db, err := tsdb.Open(dir, nil, nil, opts, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -121,29 +141,37 @@ func openBareHead(dir string) (*tsdb.DB, error) {
 
 func (f *writeFloor) build() {
 	builder := labels.NewScratchBuilder(10)
-	for i := range writeSeries {
+	for i := range f.kind.series {
 		builder.Reset()
 		for _, l := range writeLabels(i) {
 			builder.Add(l.Name, l.Value)
 		}
 		f.lss = append(f.lss, builder.Labels())
 	}
-	f.refs = make([]storage.SeriesRef, writeSeries)
+	f.refs = make([]storage.SeriesRef, f.kind.series)
+	f.next = make([]writePoint, f.kind.series)
 }
 
+// serve appends the scrapes that are asked for, and answers with the time that
+// appending took. Making the samples is no part of that.
 func (f *writeFloor) serve(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.Atoi(r.FormValue("from"))
 	to, _ := strconv.Atoi(r.FormValue("to"))
-	before := processUsage()
+	var cpu float64
 	for scrape := from; scrape < to; scrape++ {
-		inParallel(writeSeries/writeRequest, func(i int) {
+		for i := range f.next {
+			f.next[i] = f.kind.point(i, scrape)
+		}
+		before := processUsage()
+		inParallel(f.kind.series/writeRequest, func(i int) {
 			if err := f.append(r, i*writeRequest, scrape); err != nil {
 				panic(err) // The benchmark fails for want of an answer.
 			}
 		})
+		cpu += processUsage().CPU - before.CPU
 	}
 	u := processUsage()
-	u.CPU -= before.CPU
+	u.CPU = cpu
 	_ = json.NewEncoder(w).Encode(u)
 }
 
@@ -151,7 +179,8 @@ func (f *writeFloor) append(r *http.Request, first, scrape int) error {
 	app := f.to.AppenderV2(r.Context())
 	for i := first; i < first+writeRequest; i++ {
 		var err error
-		if f.refs[i], err = app.Append(f.refs[i], f.lss[i], 0, writeTime(scrape), writeValue(i, scrape), nil, nil, storage.AOptions{}); err != nil {
+		p := f.next[i]
+		if f.refs[i], err = app.Append(f.refs[i], f.lss[i], 0, writeTime(scrape), p.v, p.h, nil, storage.AOptions{Exemplars: p.exemplars}); err != nil {
 			return err
 		}
 	}
