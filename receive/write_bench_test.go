@@ -57,6 +57,7 @@ func writeTime(scrape int) int64 { return base + int64(scrape)*15_000 }
 // writeUsage is what a process has used so far.
 type writeUsage struct {
 	CPU     float64 // user and system seconds
+	RSS     int64   // bytes
 	PeakRSS int64   // bytes
 	HeapMB  float64 // live, after a collection
 }
@@ -70,8 +71,13 @@ type writeChild struct {
 
 func startWriteChild(tb testing.TB, mode string) *writeChild {
 	tb.Helper()
+	return startWriteChildIn(tb, mode, tb.TempDir())
+}
+
+func startWriteChildIn(tb testing.TB, mode, dir string) *writeChild {
+	tb.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), writeChildMode+"="+mode, writeChildDir+"="+tb.TempDir())
+	cmd.Env = append(os.Environ(), writeChildMode+"="+mode, writeChildDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -207,7 +213,7 @@ func BenchmarkRemoteWriteHistograms(b *testing.B) { benchmarkRemoteWrite(b, "his
 // BenchmarkRemoteWriteExemplars is BenchmarkRemoteWrite where every tenth sample
 // has an exemplar.
 //
-// A profile gives the head's exemplars a sixth: it looks the labels of their series
+// A profile gives the head's exemplars an eighth: it looks the labels of their series
 // up twice, when they are appended and when they are committed. What is left beyond
 // BenchmarkRemoteWrite is the labels of the series with an exemplar, which are
 // read for nothing once the series is known.

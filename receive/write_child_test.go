@@ -87,7 +87,7 @@ func processUsage() writeUsage {
 	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), PeakRSS: peakRSS(), HeapMB: float64(mem.HeapAlloc) / 1e6}
+	return writeUsage{CPU: seconds(u.Utime) + seconds(u.Stime), RSS: statusBytes("VmRSS"), PeakRSS: statusBytes("VmHWM"), HeapMB: float64(mem.HeapAlloc) / 1e6}
 }
 
 // profileHeap writes what is live in memory where CPU profiles go.
@@ -104,11 +104,11 @@ func profileHeap(mode string) error {
 	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
 }
 
-// peakRSS is in bytes, or zero where the system does not tell. What getrusage
-// has includes the process that started this one.
-func peakRSS() int64 {
+// statusBytes returns what the system tells of the memory of this process, or zero
+// where it does not. What getrusage has includes the process that started this one.
+func statusBytes(name string) int64 {
 	status, _ := os.ReadFile("/proc/self/status")
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, _ := strings.Cut(string(status), name+":")
 	fields := strings.Fields(rest)
 	if len(fields) == 0 {
 		return 0
