@@ -25,11 +25,9 @@ import (
 )
 
 const (
-	// fewestStripes and mostStripes bound the lock stripes of a head's series
-	// map. Each is a map of its own: while it holds no more than eight series,
-	// finding one by reference takes a fifth less of an append. The most is the
-	// TSDB's own default, which costs 4 MiB; the fewest cost 32 KiB.
-	fewestStripes, mostStripes = 128, 16 << 10
+	// smallLog is up to how many bytes of logs are replayed by one goroutine: each
+	// takes its buffers, which are larger than such logs.
+	smallLog = 1 << 20
 	// firstExemplars is how many exemplars a head makes room for at first.
 	firstExemplars = 64
 	// brokenCloseTimeout bounds the wait for a broken head to close: the panic
@@ -47,11 +45,12 @@ type head struct {
 	tenant   string
 	dir      string
 	external labels.Labels
-	stripes  int
+	others   int // heads that were open when it was made
 	opts     TenantsOptions
 	log      *slog.Logger
 	metrics  *tenantsMetrics
 	space    *freeSpace
+	garbage  *garbage
 	// claimRooms is for unloggedSeries.
 	claimRooms *sync.Pool
 	onFail     func(*headFailure)
@@ -71,6 +70,7 @@ type head struct {
 	// former are the labels of blocks that were cut under others than external.
 	former map[ulid.ULID]labels.Labels
 
+	mapped       bool         // some chunks were; see mapChunks
 	lastWrite    atomic.Int64 // or the opening, Unix nanoseconds
 	exemplars    atomic.Int64 // appended since the opening
 	exemplarRoom atomic.Int64
@@ -91,6 +91,8 @@ func (h *head) open() error {
 	if err := h.settleLabels(); err != nil {
 		return &TenantError{Tenant: h.tenant, External: h.external, Kind: ErrTenantFailed, Err: err}
 	}
+	logs := h.replaySize()
+	defer func() { h.garbage.add(openingGarbage + logs) }()
 	err := h.openDB()
 	if err == nil && h.collected.counter(repairsCounter) > 0 {
 		h.metrics.repairs.Inc()
@@ -161,7 +163,10 @@ func (h *head) tsdbOptions() *tsdb.Options {
 	// Never: see open.
 	o.BlockReloadInterval = math.MaxInt64
 	o.OutOfOrderTimeWindow = h.opts.OutOfOrderWindow.Milliseconds()
-	o.StripeSize = h.stripes
+	if h.replaySize() < smallLog {
+		o.WALReplayConcurrency = 1
+	}
+	o.StripeSize = stripesFor(h.others, h.seriesBefore())
 	h.unlogged = &unloggedSeries{rooms: h.claimRooms}
 	o.SeriesLifecycleCallback = h.unlogged
 	// The default of 4 MiB is for one TSDB a process.
@@ -182,9 +187,15 @@ func (h *head) tsdbOptions() *tsdb.Options {
 }
 
 func (h *head) newCutter(ctx context.Context, r prometheus.Registerer, log *slog.Logger, ranges []int64, pool chunkenc.Pool, opts *tsdb.Options) (tsdb.Compactor, error) {
-	metrics := tsdb.NewCompactorMetrics(r)
+	metrics := h.metrics.unseenCuts
+	if h.collected.into != nil {
+		metrics = tsdb.NewCompactorMetrics(r)
+	}
 	h.cutter = &blockCutter{
-		cut: func(n int) { h.metrics.blocksCut.Add(float64(n)) },
+		cut: func(n int) {
+			h.metrics.blocksCut.Add(float64(n))
+			h.garbage.add(cuttingGarbage)
+		},
 		writer: func(segmentSize int64) (tsdb.Compactor, error) {
 			return tsdb.NewLeveledCompactorWithOptions(ctx, nil, log, ranges, pool, tsdb.LeveledCompactorOptions{
 				MaxBlockChunkSegmentSize: segmentSize,
@@ -306,9 +317,3 @@ func (h *head) addExemplars(n int) {
 		ExemplarsConfig: &config.ExemplarsConfig{MaxExemplars: larger},
 	}}, nil)
 }
-
-// stripesFor returns the number of lock stripes of a head that is opened beside
-// others. A head cannot be given more later, so the first ones get what a million
-// series want: where there are few tenants they are large. Each gets half of
-// the one before, so that all together take no more than 8 MiB beyond the fewest.
-func stripesFor(others int) int { return max(fewestStripes, mostStripes>>min(others, 32)) }

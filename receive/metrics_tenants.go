@@ -2,6 +2,7 @@ package receive
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/varve-tsdb/varve/internal/registration"
 )
@@ -24,6 +25,9 @@ type tenantsMetrics struct {
 	blocksCut    prometheus.Counter
 	blocksBroken prometheus.Counter
 	registered   *registration.Set
+	// unseenCuts is what heads count the cutting of blocks by whose TSDBs show no
+	// metrics.
+	unseenCuts *tsdb.CompactorMetrics
 }
 
 func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
@@ -50,6 +54,7 @@ func newTenantsMetrics(t *Tenants) (*tenantsMetrics, error) {
 		passesFailed: counter("passes_failed_total", "Rounds of upkeep that failed for a tenant."),
 		blocksCut:    counter("blocks_cut_total", "Blocks cut from the samples in memory."),
 		blocksBroken: counter("blocks_broken_total", "Broken blocks on the local disk that were set aside."),
+		unseenCuts:   tsdb.NewCompactorMetrics(nil),
 	}
 	var err error
 	m.registered, err = registration.Register(t.opts.Registerer, "receive.Tenants",

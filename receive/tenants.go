@@ -41,6 +41,7 @@ type Tenants struct {
 	lock    fileutil.Releaser
 	heads   atomic.Int64  // that are open
 	opening chan struct{} // has a value in it for each tenant that is being opened
+	garbage garbage
 	// claimRooms is for unloggedSeries.
 	claimRooms sync.Pool
 

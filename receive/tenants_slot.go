@@ -153,8 +153,8 @@ func (s *slot) open() (*head, error) {
 func (s *slot) newHead() *head {
 	t := s.tenants
 	return &head{
-		tenant: s.name, dir: s.dir, external: s.external, stripes: stripesFor(int(t.heads.Load())),
-		opts: t.opts, metrics: t.metrics, space: t.space, claimRooms: &t.claimRooms,
+		tenant: s.name, dir: s.dir, external: s.external, others: int(t.heads.Load()),
+		opts: t.opts, metrics: t.metrics, space: t.space, garbage: &t.garbage, claimRooms: &t.claimRooms,
 		log:     t.tsdbLog.With("tenant", s.name),
 		onFail:  func(f *headFailure) { t.failed(f.err) },
 		onClose: func() { t.heads.Add(-1) },

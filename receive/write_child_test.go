@@ -128,9 +128,10 @@ type writeFloor struct {
 
 // openBareHead opens a TSDB as that of a tenant's head, and nothing around it.
 func openBareHead(dir string) (*tsdb.DB, error) {
-	h := &head{dir: dir, opts: TenantsOptions{}.withDefaults(), stripes: stripesFor(0)}
+	h := &head{dir: dir, opts: TenantsOptions{}.withDefaults()}
 	opts := h.tsdbOptions()
 	opts.MaxExemplars = int64(h.opts.MaxExemplars) // As it is once they come.
+	opts.NewCompactorFunc = nil                    // It is to cut nothing.
 	db, err := tsdb.Open(dir, nil, nil, opts, nil)
 	if err != nil {
 		return nil, err
