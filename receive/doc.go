@@ -203,7 +203,7 @@
 //	<data>/.varve.lock                   held while a Tenants has the directory open
 //	<data>/<tenant>/wal, wbl             logs of samples, and of those out of order
 //	<data>/<tenant>/logs.broken          their damaged segments, for a while
-//	<data>/<tenant>/chunks_head          full chunks, mapped if many; the logs hold them too
+//	<data>/<tenant>/chunks_head          full chunks, mapped; the logs hold them too
 //	<data>/<tenant>/<ULID>               finished blocks
 //	<data>/<tenant>/varve.labels.json    external labels of the blocks; not Thanos'
 //	<data>/<tenant>/thanos.shipper.json  which of them are shipped; the shipper's
@@ -250,8 +250,7 @@
 //   - Its defaults cost 8 MiB a tenant: lock stripes, the chunk writer's buffer,
 //     the room for exemplars. With ours a tenant of 100 series takes 0.45 MB, of
 //     which an empty TSDB is 0.26, and 0.6 MB of the process's memory. The room for
-//     exemplars grows with their number; a few hundred full chunks are not mapped
-//     before the head is closed.
+//     exemplars grows with their number.
 //   - Opening it and cutting a block leave up to 20 MiB of buffers behind. When that
 //     has come to an eighth of what is live, and to 32 MiB, the garbage collector is
 //     run, or a process of many tenants would need twice its memory at its start

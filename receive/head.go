@@ -70,7 +70,6 @@ type head struct {
 	// former are the labels of blocks that were cut under others than external.
 	former map[ulid.ULID]labels.Labels
 
-	mapped       bool         // some chunks were; see mapChunks
 	lastWrite    atomic.Int64 // or the opening, Unix nanoseconds
 	exemplars    atomic.Int64 // appended since the opening
 	exemplarRoom atomic.Int64

@@ -13,8 +13,8 @@ import (
 	"github.com/varve-tsdb/varve/internal/shipped"
 )
 
-// maintain is one pass over a healthy head: full chunks, if many, go from memory
-// to mapped files, what is due becomes a block, and blocks that may go are
+// maintain is one pass over a healthy head: full chunks go from memory to
+// mapped files, what is due becomes a block, and blocks that may go are
 // deleted.
 func (h *head) maintain(ctx context.Context) error {
 	var errs []error
@@ -30,23 +30,10 @@ func (h *head) maintain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// fewestMapped is up to how many full chunks stay in memory. Mapping the first
-// takes a buffer of 64 KiB, in which about as many of floats have room; until that
-// is full, the TSDB keeps what it holds in memory, too.
-const fewestMapped = 256
-
 func (h *head) mapChunks() (err error) {
 	// The TSDB gives up its locks on the way, so what is there stays readable.
 	defer h.fence("write chunks", false, &err)
-	inMemory := h.db.Head()
-	full := h.collected.gauge(chunksGauge) - float64(inMemory.NumSeries())
-	// A histogram's chunk is many times as large.
-	if full > fewestMapped || inMemory.NumNativeHistogramSeries() > 0 {
-		h.mapped = true
-	}
-	if h.mapped {
-		h.db.ForceHeadMMap()
-	}
+	h.db.ForceHeadMMap()
 	return nil
 }
 

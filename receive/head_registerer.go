@@ -10,7 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Metrics of the TSDB that tell what its API does not.
+// Counters of the TSDB that tell what its API does not.
 const (
 	// A log that could not be read to its end was repaired on opening.
 	repairsCounter = "prometheus_tsdb_wal_corruptions_total"
@@ -19,19 +19,17 @@ const (
 	tornLogsCounter = "prometheus_tsdb_wal_writes_failed_total"
 	// Out-of-order samples that are in memory could not be logged.
 	lostLogsCounter = "prometheus_tsdb_out_of_order_wbl_writes_failed_total"
-	// How many chunks the head has, in memory or mapped.
-	chunksGauge = "prometheus_tsdb_head_chunks"
 )
 
 // recorder is the registerer that a TSDB gets. It passes the metrics on, if
 // there is where to, and can undo all of it; it remembers a conflict where the
-// TSDB would panic over it; and it lets some metrics be read.
+// TSDB would panic over it; and it lets some counters be read.
 type recorder struct {
 	into prometheus.Registerer // may be nil
 
 	mu         sync.Mutex
 	registered []prometheus.Collector
-	watched    map[string]prometheus.Metric // which go on counting
+	watched    map[string]prometheus.Metric // the counters, which go on counting
 	errs       []error
 }
 
@@ -91,23 +89,18 @@ func (r *recorder) unregisterAll() {
 }
 
 // counter returns the value of a watched counter, zero if the TSDB has none.
-func (r *recorder) counter(name string) float64 { return r.read(name).GetCounter().GetValue() }
-
-// gauge is counter for a gauge.
-func (r *recorder) gauge(name string) float64 { return r.read(name).GetGauge().GetValue() }
-
-func (r *recorder) read(name string) *dto.Metric {
+func (r *recorder) counter(name string) float64 {
 	r.mu.Lock()
 	c := r.watched[name]
 	r.mu.Unlock()
 	var m dto.Metric
 	if c == nil || c.Write(&m) != nil {
-		return nil
+		return 0
 	}
-	return &m
+	return m.GetCounter().GetValue()
 }
 
-// watchedName returns the name of a counter or gauge that is watched, or "".
+// watchedName returns the name of a counter that is watched, or "".
 func watchedName(c prometheus.Collector) (name string) {
 	descs := make(chan *prometheus.Desc)
 	go func() {
@@ -116,7 +109,7 @@ func watchedName(c prometheus.Collector) (name string) {
 	}()
 	for desc := range descs {
 		text := desc.String()
-		for _, watched := range []string{repairsCounter, tornLogsCounter, lostLogsCounter, chunksGauge} {
+		for _, watched := range []string{repairsCounter, tornLogsCounter, lostLogsCounter} {
 			if strings.Contains(text, `"`+watched+`"`) {
 				name = watched
 			}

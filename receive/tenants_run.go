@@ -26,10 +26,9 @@ func (t *Tenants) Run(ctx context.Context) error {
 // samples with this lead, as long as they are no more than another quarter late.
 func (t *Tenants) MaxLead() time.Duration { return t.opts.BlockDuration / 4 }
 
-// Compact is one pass of Run over all tenants: full chunks, where there are many,
-// move from memory to mapped files; where the samples in memory span more than one
-// and a half block durations, the oldest become a block, and so on; blocks that may
-// go are deleted; tenants that are idle are closed (see TenantsOptions.IdleAfter); and
+// Compact is one pass of Run over all tenants: full chunks move from memory to
+// mapped files; where the samples in memory span more than one and a half block
+// durations, the oldest become a block, and so on; blocks that may go are deleted; tenants that are idle are closed (see TenantsOptions.IdleAfter); and
 // tenants that are not available are opened again, though not those that OpenAll
 // has yet to open. It returns what
 // went wrong, naming the tenants; the others are done all the same.
