@@ -291,7 +291,7 @@ func TestActiveSeriesLimitHoldsForDroppedSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	refs := s.head.refs
-	known := slices.Clone(refs.learnt)
+	known := slices.Clone(refs.table.learnt)
 	if err := tenants.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

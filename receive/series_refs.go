@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/prometheus/prometheus/storage"
@@ -34,15 +33,8 @@ type RefAppender interface {
 type SeriesRefs struct {
 	live func() int
 
-	mu sync.RWMutex // guards what follows
-	// index is an open hash table with linear probing of the places in learnt,
-	// plus one. It takes half the memory of a map of the language, and a fifth
-	// of the time to fill.
-	index []uint32
-	// learnt is in the order in which senders send: the one after a series that
-	// was found is most often the next to be asked for, and finding it there is
-	// several times faster than finding it by hash.
-	learnt []learntRef
+	mu    sync.RWMutex // guards what follows
+	table keyTable[storage.SeriesRef]
 }
 
 // NewSeriesRefs returns empty SeriesRefs of a storage. live tells how many
@@ -58,10 +50,8 @@ func NewSeriesRefs(live func() int) *SeriesRefs {
 func (s *SeriesRefs) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget()
+	s.table.reset()
 }
-
-func (s *SeriesRefs) forget() { s.index, s.learnt = nil, nil }
 
 // droppedRef stands for a series that the rules drop. No storage gives it out:
 // they count from one.
@@ -88,24 +78,21 @@ func (s *SeriesRefs) lookUp(series []knownSeries, next uint32) uint32 {
 		if !k.keyed {
 			continue
 		}
-		if int(next) >= len(s.learnt) || s.learnt[next].key != k.Key {
-			at, ok := s.find(k.Key)
+		if !s.table.has(next, k.Key) {
+			at, ok := s.table.find(k.Key)
 			if !ok {
 				continue
 			}
 			next = at
 		}
-		k.ref = s.learnt[next].ref
+		k.ref = s.table.learnt[next].value
 		next++
 	}
 	return next
 }
 
 // learntRef is a reference to be remembered.
-type learntRef struct {
-	key writepb.Key
-	ref storage.SeriesRef
-}
+type learntRef = keyEntry[storage.SeriesRef]
 
 func (s *SeriesRefs) learn(learnt []learntRef) {
 	if len(learnt) == 0 {
@@ -114,53 +101,10 @@ func (s *SeriesRefs) learn(learnt []learntRef) {
 	most := 2*s.live() + seriesRefsSpare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.learnt)+len(learnt) > most {
-		s.forget()
+	if len(s.table.learnt)+len(learnt) > most {
+		s.table.reset()
 	}
 	for _, l := range learnt {
-		if at, ok := s.find(l.key); ok {
-			s.learnt[at].ref = l.ref
-			continue
-		}
-		s.learnt = append(s.learnt, l)
-		if 4*len(s.learnt) > 3*len(s.index) {
-			s.grow()
-		} else {
-			s.enter(len(s.learnt))
-		}
-	}
-}
-
-// find returns the place of a key in learnt.
-func (s *SeriesRefs) find(key writepb.Key) (at uint32, ok bool) {
-	if len(s.index) == 0 {
-		return 0, false
-	}
-	mask := uint64(len(s.index) - 1)
-	for i := key[0] & mask; s.index[i] != 0; i = (i + 1) & mask {
-		if at := s.index[i] - 1; s.learnt[at].key == key {
-			return at, true
-		}
-	}
-	return 0, false
-}
-
-// enter puts the n-th of learnt, which is new, into the index.
-func (s *SeriesRefs) enter(n int) {
-	mask := uint64(len(s.index) - 1)
-	i := s.learnt[n-1].key[0] & mask
-	for s.index[i] != 0 {
-		i = (i + 1) & mask
-	}
-	s.index[i] = uint32(n)
-}
-
-// grow makes an index of twice the size, a power of two, of all of learnt, and
-// room for all that it will hold: append would copy that time and again.
-func (s *SeriesRefs) grow() {
-	s.index = make([]uint32, max(fewestSlots, 2*len(s.index)))
-	s.learnt = slices.Grow(s.learnt, len(s.index)/4*3+1-len(s.learnt))
-	for n := range s.learnt {
-		s.enter(n + 1)
+		s.table.put(l)
 	}
 }

@@ -257,8 +257,8 @@ func TestReferencesAreBounded(t *testing.T) {
 	refs := NewSeriesRefs(func() int { return 10 })
 	for i := range uint64(3 * seriesRefsSpare) {
 		refs.learn([]learntRef{{writepb.Key{i, i}, 7}})
-		if len(refs.learnt) > seriesRefsSpare+20 || len(refs.index) > 4*len(refs.learnt)+fewestSlots {
-			t.Fatalf("%d references of 10 series are remembered", len(refs.learnt))
+		if len(refs.table.learnt) > seriesRefsSpare+20 || len(refs.table.index) > 4*len(refs.table.learnt)+fewestSlots {
+			t.Fatalf("%d references of 10 series are remembered", len(refs.table.learnt))
 		}
 	}
 	known := []knownSeries{{keyed: true}}
@@ -290,11 +290,11 @@ func TestReferencesAreLearntWithTheCommit(t *testing.T) {
 	broken := append(slices.Clone(body), "\x0a\x02\x12\x7f"...) // a series whose sample is cut short
 	wantAnswer(t, rwRequest{body: broken}.deliver(h), 400)
 	refs := tenants.slots[DefaultTenant].head.refs
-	if n := len(refs.learnt); n != 0 {
+	if n := len(refs.table.learnt); n != 0 {
 		t.Errorf("%d references were learnt from a request that was rolled back", n)
 	}
 	wantAnswer(t, rwRequest{body: body}.deliver(h), 204)
-	if n := len(refs.learnt); n != 2*lookUpBatch {
+	if n := len(refs.table.learnt); n != 2*lookUpBatch {
 		t.Errorf("%d references were learnt, want %d", n, 2*lookUpBatch)
 	}
 }
