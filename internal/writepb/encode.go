@@ -36,9 +36,7 @@ func AppendMessage(dst, series []byte) []byte {
 func (s *Series) AppendV1(dst []byte, ls, scratch []Label) []byte {
 	dst = appendLabels(dst, ls)
 	for _, p := range s.Samples {
-		dst = append(dst, tagSample, byte(1+8+1+protowire.SizeVarint(uint64(p.Timestamp))), tagSampleValue)
-		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.Value))
-		dst = binary.AppendUvarint(append(dst, tagSampleTime), uint64(p.Timestamp))
+		dst = appendSample(dst, p)
 	}
 	for _, raw := range s.Exemplars {
 		if e, ls, err := s.Exemplar(raw, scratch[:0]); err == nil {
@@ -51,6 +49,33 @@ func (s *Series) AppendV1(dst []byte, ls, scratch []Label) []byte {
 		dst = append(dst, s.req.slice(h.at)...)
 	}
 	return dst
+}
+
+// AppendFloatV1 appends a series of one float to dst as AppendV1 does.
+func AppendFloatV1(dst []byte, ls []Label, p Sample) []byte {
+	return appendSample(appendLabels(dst, ls), p)
+}
+
+// OutlinedLabels appends the labels of series i of a 2.0 request to dst in the
+// order they were sent. Outline must have described the series since the last
+// Reset: what it takes has references that are none but good ones, in pairs. The
+// bytes belong to the body.
+func (r *Request) OutlinedLabels(i int, dst []Label) []Label {
+	at := r.series[i]
+	refs, _ := fieldAt(r.body, int(at.off), int(at.end))
+	for pos := int(refs.off); pos < int(refs.end); {
+		name, after := shortVarint(r.body, pos, int(refs.end))
+		value, end := shortVarint(r.body, after, int(refs.end))
+		dst = append(dst, Label{r.slice(r.texts[name]), r.slice(r.texts[value])})
+		pos = end
+	}
+	return dst
+}
+
+func appendSample(dst []byte, p Sample) []byte {
+	dst = append(dst, tagSample, byte(1+8+1+protowire.SizeVarint(uint64(p.Timestamp))), tagSampleValue)
+	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(p.Value))
+	return binary.AppendUvarint(append(dst, tagSampleTime), uint64(p.Timestamp))
 }
 
 func appendExemplar(dst []byte, e DecodedExemplar, ls []Label) []byte {

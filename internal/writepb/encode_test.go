@@ -1,7 +1,9 @@
 package writepb
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/prometheus/prometheus/prompb"
@@ -14,10 +16,12 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 		r       Request
 		s       Series
 		scratch []Label
+		outline Outline
 	)
 	if err := r.Reset(v, body); err != nil {
 		return nil, nil, err
 	}
+	r.Seed(7)
 	for i := range r.NumSeries() {
 		if err := r.Series(i, &s); err != nil {
 			return nil, nil, err
@@ -33,6 +37,14 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 		}
 		if v == V2 {
 			encoded = s.AppendV1(nil, ls, scratch)
+		}
+		if v == V2 && r.Outline(i, &outline) {
+			if bad || fmt.Sprintf("%q", r.OutlinedLabels(i, nil)) != fmt.Sprintf("%q", ls) {
+				return nil, nil, fmt.Errorf("series %d is outlined with the labels %q, and has %q (%v)", i, r.OutlinedLabels(i, nil), ls, err)
+			}
+			if outline.Single && !bytes.Equal(AppendFloatV1(nil, ls, outline.Float), encoded) {
+				return nil, nil, fmt.Errorf("series %d, of one float, is written in two ways", i)
+			}
 		}
 		if !bad {
 			message, kept = AppendMessage(message, encoded), append(kept, i)
