@@ -384,6 +384,11 @@
 // start timestamps are kept only by the receiver they were sent to, if it stores
 // the series. So is the metadata of a 1.0 request.
 //
+// A series of one float that has come before is not looked at in full: what its
+// labels are placed by is remembered by their key, for MaxKnownSeries. That is a
+// hash of the tenant and the labels, whatever the hashrings, so that a change of
+// those is seen at once.
+//
 // The request is answered once no answer that is still to come changes the
 // verdict of any series. Calls that it has not waited for go on, so that their
 // replicas have the series too, for ForwardTimeout at most; MaxPeerBytes bounds

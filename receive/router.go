@@ -22,6 +22,7 @@ type Router struct {
 	dial    func(Endpoint) (Peer, error)
 	opts    RouterOptions
 	metrics *forwardMetrics
+	hashes  *routedHashes
 
 	routings sync.Pool // of *routing
 	shares   sync.Pool // of *forwardShare
@@ -71,6 +72,7 @@ func NewRouter(rings func() *Hashrings, self string, dial func(Endpoint) (Peer, 
 		return nil, err
 	}
 	r := &Router{rings: rings, self: self, dial: dial, opts: opts.withDefaults(), metrics: metrics, peers: map[Endpoint]*forwardPeer{}}
+	r.hashes = newRoutedHashes(r.opts.MaxKnownSeries)
 	r.done, r.stop = context.WithCancel(context.Background())
 	return r, nil
 }

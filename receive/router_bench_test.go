@@ -12,16 +12,22 @@ import (
 // BenchmarkRoute routes 2,000 series of 9 labels at a time. The peers take no
 // time, so ns/series is what deciding where a series belongs, encoding it for
 // each of its receivers and counting their votes cost; copied B/series are the
-// bytes that are made of it for all of them, beside those it came in.
+// bytes that are made of it for all of them, beside those it came in. The series
+// are known from the second time on, or are new each time, or nothing is
+// remembered of any.
 func BenchmarkRoute(b *testing.B) {
 	for _, replicas := range []int{1, 3} {
 		for _, version := range []writepb.Version{writepb.V1, writepb.V2} {
-			b.Run(fmt.Sprintf("replicas=%d/version=%s", replicas, version), func(b *testing.B) { benchRoute(b, replicas, version) })
+			for _, series := range []string{"known", "new", "forgotten"} {
+				b.Run(fmt.Sprintf("replicas=%d/version=%s/series=%s", replicas, version, series), func(b *testing.B) {
+					benchRoute(b, replicas, version, series)
+				})
+			}
 		}
 	}
 }
 
-func benchRoute(b *testing.B, replicas int, version writepb.Version) {
+func benchRoute(b *testing.B, replicas int, version writepb.Version, series string) {
 	var copied, calls atomic.Int64
 	dial := func(Endpoint) (Peer, error) {
 		return PeerFunc(func(_ context.Context, req *PeerRequest) error {
@@ -31,7 +37,11 @@ func benchRoute(b *testing.B, replicas int, version writepb.Version) {
 		}), nil
 	}
 	rings := testHashrings(b, AlgorithmKetama, replicas, "a:1", "b:1", "c:1", "d:1", "e:1")
-	router := newTestRouter(b, fixed(rings), "", dial, RouterOptions{})
+	opts := RouterOptions{}
+	if series == "forgotten" {
+		opts.MaxKnownSeries = -1
+	}
+	router := newTestRouter(b, fixed(rings), "", dial, opts)
 	h := newTestHandler(b, nil, HandlerOptions{Router: router})
 	msg := benchRequest(0)
 	body, err := msg.Marshal()
@@ -43,6 +53,9 @@ func benchRoute(b *testing.B, replicas int, version writepb.Version) {
 	}
 	s := newHandlerScratch()
 	route := func() {
+		if series == "new" {
+			router.hashes.table.reset()
+		}
 		if err := s.run.req.Reset(version, body); err != nil {
 			b.Fatal(err)
 		}

@@ -2,17 +2,20 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/prompb"
 )
 
 // FuzzRoute sends any body to a receiver that stores it and to one that hands
 // everything to another, whole or in parts. Peers get nothing that Prometheus'
 // decoder does not take, they store what the first one has stored, and the
-// answers are the same. Nothing of a malformed body goes anywhere.
+// answers are the same. Nothing of a malformed body goes anywhere, and once its
+// series are known the same bytes go out.
 func FuzzRoute(f *testing.F) {
 	msg := v1(v1Series(named("m", "b", "2", "a", "1"), 3, 1, 2), v1Series(named("m", "a", "1", "b", "2"), 2), v1Series([]string{"x", "y"}, 9), v1Series(named("n")))
 	msg.Timeseries[0].Exemplars = []prompb.Exemplar{v1Exemplar(1, "a", "1")}
@@ -40,22 +43,32 @@ func checkRouted(t *testing.T, req rwRequest, endpoints int, direct *fakeStorage
 	t.Helper()
 	away := newFakeStorage()
 	peer := newTestHandler(t, away, HandlerOptions{})
+	sent := &sentMessages{sent: map[string][]byte{}}
 	dial := func(e Endpoint) (Peer, error) {
+		noted, err := sent.dial(e)
 		return PeerFunc(func(ctx context.Context, req *PeerRequest) error {
 			if _, _, err := readCall(e.Address, req); err != nil {
 				t.Errorf("a peer is sent what it does not understand: %v", err)
 			}
-			return peer.WritePeer(ctx, req)
-		}), nil
+			return errors.Join(noted.Write(ctx, req), peer.WritePeer(ctx, req))
+		}), err
 	}
 	addresses := []string{"a:1", "b:1", "c:1"}[:endpoints]
 	router, err := NewRouter(fixed(testHashrings(t, AlgorithmHashmod, 1, addresses...)), "", dial, RouterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := req.deliver(newTestHandler(t, nil, HandlerOptions{Router: router}))
+	h := newTestHandler(t, nil, HandlerOptions{Router: router})
+	rec := req.deliver(h)
+	stored := fmt.Sprint(away.stored, away.exemplars)
+	first := sent.sent
+	sent.sent = map[string][]byte{}
+	req.deliver(h)
 	if err := router.Close(); err != nil {
 		t.Error(err)
+	}
+	if d := cmp.Diff(first, sent.sent); d != "" {
+		t.Fatalf("what is sent of series that are known differs: %s", d)
 	}
 	switch rec.Code {
 	case http.StatusNoContent, http.StatusBadRequest, http.StatusRequestEntityTooLarge:
@@ -70,7 +83,7 @@ func checkRouted(t *testing.T, req rwRequest, endpoints int, direct *fakeStorage
 	if rec.Code != want {
 		t.Fatalf("status %d, want %d: %s", rec.Code, want, rec.Body)
 	}
-	if got, want := fmt.Sprint(away.stored, away.exemplars), fmt.Sprint(direct.stored, direct.exemplars); got != want {
-		t.Fatalf("stored at the peer\n%s\nwant\n%s", got, want)
+	if want := fmt.Sprint(direct.stored, direct.exemplars); stored != want {
+		t.Fatalf("stored at the peer\n%s\nwant\n%s", stored, want)
 	}
 }

@@ -26,6 +26,12 @@ type RouterOptions struct {
 	// is retryable. A message that is larger by itself goes when no other does;
 	// each counts as 4 KiB at least. Default 64 MiB. Negative means no bound.
 	MaxPeerBytes int64
+	// MaxKnownSeries bounds of how many series it is remembered that their labels
+	// are valid, and what they are placed by, so that those need not be decoded
+	// for each sample. One that is sent in both versions of the protocol, or in
+	// several orders of its labels, counts for each. Each takes about 50 bytes.
+	// Default 1,000,000. Negative remembers none.
+	MaxKnownSeries int
 	// Logger gets the messages; nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil means none. For two routers on one
@@ -45,6 +51,9 @@ func (o RouterOptions) withDefaults() RouterOptions {
 	}
 	if o.MaxPeerBytes == 0 {
 		o.MaxPeerBytes = 64 << 20
+	}
+	if o.MaxKnownSeries == 0 {
+		o.MaxKnownSeries = 1_000_000
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -25,6 +25,13 @@ type routing struct {
 	// table has the number in shares, plus one, by endpoint and replica.
 	table []uint32
 
+	// What is remembered of series, if anything is to be.
+	remembers bool
+	tenantKey [2]uint64
+	outlines  []routedOutline // room for a batch
+	learnt    []keyEntry[uint64]
+	next      uint32 // where the next known series is likely to be
+
 	hash    SeriesHash
 	places  []uint32
 	labels  []writepb.Label
@@ -269,14 +276,15 @@ func (s *routing) recycle() {
 	}
 	clear(s.shares)
 	clear(s.labels[:cap(s.labels)])
-	const seriesSize, labelSize = 24, 48
-	size := seriesSize*cap(s.series) + 4*(cap(s.local)+cap(s.table)+cap(s.places)) + 8*cap(s.shares) + labelSize*cap(s.labels) + cap(s.encoded)
+	const seriesSize, labelSize, learntSize = 24, 48, 24
+	size := seriesSize*cap(s.series) + 4*(cap(s.local)+cap(s.table)+cap(s.places)) + 8*cap(s.shares) + labelSize*cap(s.labels) +
+		cap(s.encoded) + learntSize*cap(s.learnt)
 	if size > maxScratchBytes {
 		return
 	}
 	*s = routing{
 		series: s.series[:0], local: s.local[:0], shares: s.shares[:0], table: s.table,
-		hash: s.hash, places: s.places, labels: s.labels[:0], encoded: s.encoded[:0],
+		hash: s.hash, places: s.places, labels: s.labels[:0], encoded: s.encoded[:0], outlines: s.outlines, learnt: s.learnt[:0], next: s.next,
 	}
 	r.routings.Put(s)
 }

@@ -26,17 +26,30 @@ func (s *routing) split() error {
 		clear(s.table)
 	}
 	s.hash.Reset(a.tenant)
-	for i := range s.series {
-		if err := s.splitSeries(i); err != nil {
-			return fmt.Errorf("series %d: %w", i, err)
+	if s.remembers = s.ring != nil && s.router.hashes.most > 0; s.remembers {
+		s.tenantKey = s.router.hashes.tenantKey(a.tenant)
+		a.req.Seed(s.tenantKey[0])
+	}
+	for i := 0; i < len(s.series); i += lookUpBatch {
+		batch := s.lookUp(i)
+		for j := range batch {
+			if err := s.splitSeries(i+j, &batch[j]); err != nil {
+				return fmt.Errorf("series %d: %w", i+j, err)
+			}
 		}
 	}
+	s.router.hashes.learn(s.learnt)
 	return nil
 }
 
-func (s *routing) splitSeries(i int) error {
+// splitSeries does so for one series.
+func (s *routing) splitSeries(i int, k *routedOutline) error {
 	a, r := s.run, &s.series[i]
 	*r = routedSeries{}
+	if k.known {
+		s.placeKnown(uint32(i), k)
+		return nil
+	}
 	if err := a.req.Series(i, &a.series); err != nil {
 		return err
 	}
@@ -57,16 +70,28 @@ func (s *routing) splitSeries(i int) error {
 		refusal = appendRefusal{ReasonUnavailable, s.failure}
 	}
 	if refusal.err != nil {
-		r.refused = refusal.reason
-		if e := s.tally.refuse(refusal.reason, n); e != nil {
-			e.series, e.err = describeLabels(s.labels), refusal.err
-		}
+		s.refuse(r, refusal, n)
 		return nil
 	}
 	r.samples = [numSampleKinds]uint32{uint32(n[floatSample]), uint32(n[histogramSample])}
 	r.exemplars = uint32(len(a.series.Exemplars))
-	s.place(uint32(i), r)
+	for _, l := range s.labels {
+		s.hash.Label(l.Name, l.Value)
+	}
+	k.hash = s.hash.Sum()
+	if k.keyed {
+		s.learnt = append(s.learnt, keyEntry[uint64]{k.Key, k.hash})
+	}
+	s.place(uint32(i), k)
 	return nil
+}
+
+// refuse gives a series, whose labels are in s.labels, a verdict here and now.
+func (s *routing) refuse(r *routedSeries, refusal appendRefusal, n tallyCounts) {
+	r.refused = refusal.reason
+	if e := s.tally.refuse(refusal.reason, n); e != nil {
+		e.series, e.err = describeLabels(s.labels), refusal.err
+	}
 }
 
 // checkSeries returns why a.series, whose labels come into s.labels in the order
@@ -128,13 +153,11 @@ func (s *routing) refuseExemplar(err error) {
 	}
 }
 
-// place adds a.series to what is appended here, and to what goes to peers.
-func (s *routing) place(i uint32, r *routedSeries) {
-	for _, l := range s.labels {
-		s.hash.Label(l.Name, l.Value)
-	}
-	replicas := s.ring.Place(s.hash.Sum(), s.places)
-	r.placed = true
+// place adds series i, whose hash is in k, to what is appended here, and to what
+// goes to peers.
+func (s *routing) place(i uint32, k *routedOutline) {
+	replicas := s.ring.Place(k.hash, s.places)
+	s.series[i].placed = true
 	s.pending++
 	var encoded []byte
 	for replica, endpoint := range s.places[:replicas] {
@@ -149,19 +172,24 @@ func (s *routing) place(i uint32, r *routedSeries) {
 			continue
 		}
 		if encoded == nil {
-			encoded = s.encode(i)
+			encoded = s.encode(i, k)
 		}
 		*share.message = writepb.AppendMessage(*share.message, encoded)
 	}
 }
 
-// encode returns a.series as one of 1.0.
-func (s *routing) encode(i uint32) []byte {
+// encode returns series i as one of 1.0. If it is one of 2.0 its labels are in
+// s.labels, or if it is known in those of the run.
+func (s *routing) encode(i uint32, k *routedOutline) []byte {
 	a := s.run
-	if a.req.Version() == writepb.V1 {
+	switch {
+	case a.req.Version() == writepb.V1:
 		return a.req.Encoded(int(i))
+	case k.known:
+		s.encoded = writepb.AppendFloatV1(s.encoded[:0], a.labels, k.Float)
+	default:
+		s.encoded = a.series.AppendV1(s.encoded[:0], s.labels, a.labels)
 	}
-	s.encoded = a.series.AppendV1(s.encoded[:0], s.labels, a.labels)
 	return s.encoded
 }
 
