@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/varve-tsdb/varve/internal/writepb"
 )
 
@@ -159,13 +157,12 @@ func (in *Intake) RefuseExemplars(n int) { in.tally.exemplars[exemplarInvalid] +
 // Append appends a message of remote write 2.0 (io.prometheus.write.v2.Request,
 // not compressed), at most once. Samples are put into order, looked up if the
 // storage seems to have them, and counted, just as those that come by remote
-// write. refused is called for each sample that the storage refuses for good,
-// with its labels and time in milliseconds; the labels must not be kept. With a
-// Router it is called for those that this receiver refuses as one of several, and
-// Outcome tells what became of a sample on all of them. An
-// error that is no RequestError means that the message is malformed; nothing of it
-// is stored.
-func (in *Intake) Append(ctx context.Context, message []byte, refused func(ls labels.Labels, t int64)) error {
+// write. refused is called for each series of the message that is refused for
+// good, be it with only some of its samples, by its position, from 0, and in
+// ascending order. With a Router, what is refused is what a quorum refuses, wherever
+// the series belongs, and it is all samples of the series. An error that is no
+// RequestError means that the message is malformed; nothing of it is stored.
+func (in *Intake) Append(ctx context.Context, message []byte, refused func(series int)) error {
 	run := &in.admission.scratch.run
 	if err := run.req.Reset(writepb.V2, message); err != nil {
 		return err
@@ -173,9 +170,15 @@ func (in *Intake) Append(ctx context.Context, message []byte, refused func(ls la
 	if err := in.admission.checkRequest(&run.req); err != nil {
 		return in.refused(err)
 	}
-	run.to, run.tenant, run.limits, run.refused = in.h.to, in.admission.tenant, in.h.limits(&in.admission, len(message)), refused
+	run.to, run.tenant, run.limits = in.h.to, in.admission.tenant, in.h.limits(&in.admission, len(message))
+	run.askOutcomes()
 	if err := in.h.appendOrRoute(ctx, run, 0); err != nil {
 		return err
+	}
+	for i, outcome := range run.outcomes {
+		if outcome.reason.Class() == Final {
+			refused(i)
+		}
 	}
 	in.admission.settleRate(run.tally.total())
 	in.tally.merge(&run.tally)

@@ -26,7 +26,6 @@ type appender struct {
 var _ storage.AppenderV2 = (*appender)(nil)
 
 type appendedSample struct {
-	hash     uint64 // of the labels
 	t        int64
 	point    int // 0 for target_info, which is of no point
 	from, to int // where its series is in the message
@@ -41,14 +40,14 @@ func (a *appender) reset() {
 
 // size is about how many bytes a holds on to.
 func (a *appender) size() int {
-	const sampleSize = 40
+	const sampleSize = 32
 	return a.msg.size() + sampleSize*cap(a.samples)
 }
 
 // Append takes a sample. It never fails: what is wrong with a sample is found
 // when the message is appended.
 func (a *appender) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, _ *histogram.FloatHistogram, opts storage.AppendV2Options) (storage.SeriesRef, error) {
-	sample := appendedSample{hash: ls.Hash(), t: t, point: a.pointOf(ls, opts), from: len(a.msg.series)}
+	sample := appendedSample{t: t, point: a.pointOf(ls, opts), from: len(a.msg.series)}
 	a.msg.begin(ls)
 	if h != nil {
 		a.msg.histogram(st, t, h)
@@ -119,34 +118,21 @@ func (a *appender) Commit() error { return nil }
 // Rollback does nothing.
 func (a *appender) Rollback() error { return nil }
 
-// refusals notes the samples that the storage refused.
-type refusals map[refusedSample]int
-
-type refusedSample struct {
-	hash uint64
-	t    int64
+// refusals counts the data points that had samples refused.
+type refusals struct {
+	of      *appender
+	counted map[int]bool
 }
 
-func (r refusals) add(ls labels.Labels, t int64) { r[refusedSample{ls.Hash(), t}]++ }
-
-// refusedPoints returns how many data points of the request had samples refused.
-func (a *appender) refusedPoints(refused refusals) (n int) {
-	if len(refused) == 0 {
-		return 0
+// add notes that the storage has refused the sample that is series i of the
+// message.
+func (r *refusals) add(i int) {
+	point := r.of.samples[i].point
+	if point == 0 {
+		return
 	}
-	counted := map[int]bool{}
-	// If one sample of two alike was refused it was the later one.
-	for i := len(a.samples) - 1; i >= 0; i-- {
-		s := a.samples[i]
-		key := refusedSample{s.hash, s.t}
-		if refused[key] == 0 {
-			continue
-		}
-		refused[key]--
-		if s.point != 0 && !counted[s.point] {
-			counted[s.point] = true
-			n++
-		}
+	if r.counted == nil {
+		r.counted = map[int]bool{}
 	}
-	return n
+	r.counted[point] = true
 }

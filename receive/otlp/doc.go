@@ -52,6 +52,13 @@
 // receive.Handler count samples, of which a histogram or summary makes several.
 // A point refused before it is translated counts as one sample.
 //
+// If the receive.Handler has a Router, a point is refused where a quorum of the
+// receivers that one of its series belongs on refuses it for good, wherever they
+// are, and it is stored where a quorum stores all of its series. While a quorum is
+// missing the whole request is answered 503. Receivers of Thanos refuse all series
+// they were handed at once for one of them, so that with some of those in the
+// hashring points can be counted as refused that are stored.
+//
 // 415 is by HTTP what a wrong type is, and to senders of OTLP it is as final as
 // 400, which the specification also allows. Parameters of the content type are
 // not looked at; Prometheus refuses a charset.

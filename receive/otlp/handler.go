@@ -173,7 +173,7 @@ func (h *Handler) warn(in *receive.Intake, warnings annotations.Annotations) {
 
 // append hands over what was translated and answers by what became of it.
 func (h *Handler) append(w http.ResponseWriter, r *http.Request, f format, in *receive.Intake, s *scratch, screen *screen) receive.RequestError {
-	refused := refusals{}
+	refused := refusals{of: &s.app}
 	if len(s.app.samples) > 0 {
 		if err := in.Append(r.Context(), s.app.message(), refused.add); err != nil {
 			var limited receive.RequestError
@@ -192,7 +192,7 @@ func (h *Handler) append(w http.ResponseWriter, r *http.Request, f format, in *r
 	if screen.deltas != nil {
 		screen.deltas.commit()
 	}
-	rejected := screen.rejected + s.app.refusedPoints(refused)
+	rejected := screen.rejected + len(refused.counted)
 	h.metrics.rejected.Add(float64(rejected))
 	if rejected > 0 && out.Accepted == 0 {
 		return refuse(http.StatusBadRequest, "%s", out.Text)

@@ -86,6 +86,8 @@ func (a *recording) Append(_ storage.SeriesRef, ls labels.Labels, st, t int64, v
 	}
 	sample := recorded{a.tenant, ls.String(), st, t, v, h, opts}
 	sample.opts.Exemplars = slices.Clone(opts.Exemplars)
+	a.to.mu.Lock()
+	defer a.to.mu.Unlock()
 	if last, ok := a.to.newest[a.tenant+ls.String()]; ok {
 		if t < last.t {
 			return 0, storage.ErrOutOfOrderSample
