@@ -101,7 +101,7 @@ func (p *forwardPeer) failing() bool {
 func (p *forwardPeer) write(ctx context.Context, req *PeerRequest) (failed bool, err error) {
 	peer, err := p.connect()
 	if err != nil {
-		return true, &ForwardError{p.endpoint.Address, errors.Join(ErrUnavailable, err)}
+		return true, &ForwardError{p.endpoint.Address, fmt.Errorf("%w: it cannot be dialled: %w", ErrUnavailable, err)}
 	}
 	err = peer.Write(ctx, req)
 	if _, partly := errorAs[*PeerRefusal](err); err == nil || partly {

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type routing struct {
 	encoded []byte
 
 	answers chan *forwardShare
+	waiting int // shares that are on their way
 	pending int // series that are not decided
 	tally   tally
 	why     [numReasons]error // the first cause that was told of each reason
@@ -85,19 +87,20 @@ func (r *Router) route(ctx context.Context, run *appendRun) error {
 	return nil
 }
 
-// send starts to call the peers.
+// send starts to call the peers. Shares that are on their way are not those of the
+// request any more: it may end before they are answered, and be it by a panic of
+// the storage.
 func (s *routing) send(ctx context.Context) {
 	s.answers = make(chan *forwardShare, len(s.shares))
-	waiting := s.shares[:0]
 	for _, share := range s.shares {
 		if s.router.forward(ctx, s.view, share, s.answers) {
-			waiting = append(waiting, share)
-			continue
+			s.waiting++
+		} else {
+			s.count(share)
 		}
-		s.count(share)
 	}
-	clear(s.shares[len(waiting):])
-	s.shares = waiting
+	clear(s.shares)
+	s.shares = s.shares[:0]
 }
 
 // appendLocal appends what this receiver is a replica of. It is done here, with
@@ -133,13 +136,12 @@ func (s *routing) appendLocal(ctx context.Context) {
 // gather waits until every series is decided, or no answer is to be expected
 // any more.
 func (s *routing) gather(ctx context.Context) {
-	if s.pending == 0 && len(s.shares) == 0 {
+	if s.pending == 0 && s.waiting == 0 {
 		return
 	}
 	timer := time.NewTimer(s.router.opts.ForwardTimeout + forwardGrace)
 	defer timer.Stop()
-	missing := len(s.shares)
-	for ; missing > 0 && s.pending > 0; missing-- {
+	for ; s.waiting > 0 && s.pending > 0; s.waiting-- {
 		select {
 		case share := <-s.answers:
 			s.count(share)
@@ -151,35 +153,26 @@ func (s *routing) gather(ctx context.Context) {
 		}
 		break
 	}
-	s.router.metrics.late.Add(float64(missing))
-	// Who still calls has the shares.
-	clear(s.shares)
-	s.shares = s.shares[:0]
+	s.router.metrics.late.Add(float64(s.waiting))
 }
 
 // count takes the votes of a share, and the share.
 func (s *routing) count(share *forwardShare) {
 	refusal, _ := errorAs[*PeerRefusal](share.err)
-	all := ReasonOf(share.err)
-	if share.err != nil {
-		cause := share.err
-		if refusal != nil {
-			cause = errors.New(strings.ReplaceAll(strings.TrimSpace(refusal.Text), "\n", "; "))
-		} else {
-			s.because(all, cause)
-		}
-		for i := range share.series {
-			reason := share.reasonFor(i, all, refusal)
-			if reason.Class() == Retryable {
-				s.failed(&ForwardError{share.peer.endpoint.Address, cause})
-			}
-			if refusal != nil {
-				s.because(reason, cause)
-			}
-		}
+	all, cause := ReasonOf(share.err), share.err
+	if refusal != nil {
+		text := strings.ReplaceAll(cmp.Or(strings.TrimSpace(refusal.Text), refusal.Error()), "\n", "; ")
+		cause = &ForwardError{share.peer.endpoint.Address, errors.New(text)}
 	}
 	for i, at := range share.series {
-		s.vote(at, share.reasonFor(i, all, refusal))
+		reason := share.reasonFor(i, all, refusal)
+		if reason.Class() != Accepted {
+			s.because(reason, cause)
+		}
+		if reason.Class() == Retryable {
+			s.failed(cause)
+		}
+		s.vote(at, reason)
 	}
 	s.router.recycle(share)
 }

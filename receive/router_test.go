@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/prompb"
 )
@@ -379,4 +380,59 @@ func TestRouteFollowsHashrings(t *testing.T) {
 		}
 		wantAnswer(t, rwRequest{message: v1(v1Series(named("m"), base))}.send(t, h), 503, "router is closed")
 	})
+}
+
+// A storage that panics is its own affair. What is on its way to peers by then
+// still belongs to the calls.
+func TestRoutePanickingStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peers := &fakePeers{}
+		to := newFakeStorage()
+		to.appendErr = func(labels.Labels, int64) error { panic("oops") }
+		router := newTestRouter(t, fixed(testHashrings(t, AlgorithmHashmod, 2, "a:1", "b:1")), "a:1", peers.dial, RouterOptions{})
+		h := newTestHandler(t, to, HandlerOptions{Router: router, TooFarInFuture: -1})
+		func() {
+			defer func() { _ = recover() }()
+			rwRequest{message: v1(v1Series(named("first"), base))}.send(t, h)
+			t.Error("the panic was swallowed")
+		}()
+		to.appendErr = nil
+		for i := range 3 {
+			wantAnswer(t, rwRequest{message: v1(v1Series(named("other"), base+int64(i)))}.send(t, h), 204)
+		}
+		synctest.Wait()
+		calls := peers.calls()
+		if len(calls) != 4 {
+			t.Fatalf("%d calls", len(calls))
+		}
+		for _, c := range calls {
+			c.answer <- nil
+		}
+		synctest.Wait()
+		if err := peers.check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An answer names the receiver that has failed, and once, on a line of its own.
+func TestRouteNamesWhoFailed(t *testing.T) {
+	for _, err := range []error{fmt.Errorf("disk full: %w", ErrUnavailable), errors.New("disk full"), &PeerRefusal{Refused: map[int]Reason{0: ReasonUnavailable}, Text: "disk full"}} {
+		dial := func(Endpoint) (Peer, error) {
+			return PeerFunc(func(context.Context, *PeerRequest) error { return err }), nil
+		}
+		router := newTestRouter(t, fixed(testHashrings(t, AlgorithmHashmod, 1, "b:1")), "", dial, RouterOptions{})
+		h := newTestHandler(t, nil, HandlerOptions{Router: router})
+		text := rwRequest{message: v1(v1Series(named("m"), base))}.send(t, h).Body.String()
+		line := strings.Split(text, "\n")[1]
+		if strings.Count(line, "receiver b:1") != 1 || !strings.Contains(line, "disk full") {
+			t.Errorf("of %v the sender is told %q", err, text)
+		}
+	}
+	dial := func(Endpoint) (Peer, error) { return nil, errors.New("no such host") }
+	router := newTestRouter(t, fixed(testHashrings(t, AlgorithmHashmod, 1, "b:1")), "", dial, RouterOptions{})
+	text := rwRequest{message: v1(v1Series(named("m"), base))}.send(t, newTestHandler(t, nil, HandlerOptions{Router: router})).Body.String()
+	if line := strings.Split(text, "\n")[1]; strings.Count(line, "receiver b:1") != 1 || !strings.Contains(line, "no such host") {
+		t.Errorf("the sender is told %q", text)
+	}
 }
