@@ -144,39 +144,49 @@ func (r *receiver) mustSend(t *testing.T, series []prompb.TimeSeries) {
 	})
 }
 
-// stored is what a receiver that has ended has on its disk of a tenant, blocks
-// and log, as Prometheus' TSDB reads it: samples by series, as text.
+// stored is what a receiver that has ended has of a tenant; see onDisk.
 func (r *receiver) stored(t *testing.T, tenant string) map[string][]string {
 	t.Helper()
+	found, err := r.onDisk(t, tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// onDisk is what a receiver has on its disk of a tenant, blocks and log, as
+// Prometheus' TSDB reads it: samples by series, as text. If the receiver runs, an
+// error may mean no more than that it is writing.
+func (r *receiver) onDisk(t *testing.T, tenant string) (found map[string][]string, err error) {
+	t.Helper()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", r.name, err)
+		}
+	}()
 	db, err := tsdb.OpenDBReadOnly(filepath.Join(r.dataDir, tenant), t.TempDir(), nil)
 	if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		return nil, err
 	}
 	defer db.Close()
 	q, err := db.Querier(0, 1<<62)
 	if err != nil {
-		t.Fatalf("%s: %v", r.name, err)
+		return nil, err
 	}
 	defer q.Close()
-	found := map[string][]string{}
+	found = map[string][]string{}
 	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "ring_.*"))
 	for set.Next() {
 		s := set.At()
-		for it := s.Iterator(nil); ; {
-			kind := it.Next()
-			if kind == chunkenc.ValNone {
-				if err := it.Err(); err != nil {
-					t.Fatalf("%s: %s: %v", r.name, s.Labels(), err)
-				}
-				break
-			}
+		it := s.Iterator(nil)
+		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 			found[s.Labels().String()] = append(found[s.Labels().String()], sampleText(it, kind))
 		}
+		if err := it.Err(); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Labels(), err)
+		}
 	}
-	if err := set.Err(); err != nil {
-		t.Fatalf("%s: %v", r.name, err)
-	}
-	return found
+	return found, set.Err()
 }
 
 func sampleText(it chunkenc.Iterator, kind chunkenc.ValueType) string {
