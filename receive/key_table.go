@@ -1,6 +1,8 @@
 package receive
 
 import (
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
@@ -13,6 +15,10 @@ type keyTable[V any] struct {
 	// plus one. It takes half the memory of a map of the language, and a fifth
 	// of the time to fill.
 	index []uint32
+	// factor is odd and random. Senders choose labels, and so could choose many
+	// whose keys have the same lower bits, which would all lie in one run of the
+	// index: what is multiplied says nothing of them.
+	factor uint64
 	// learnt is in the order in which senders send: the one after a series that
 	// was found is most often the next to be asked for, and finding it there is
 	// several times faster than finding it by hash.
@@ -30,13 +36,18 @@ func (t *keyTable[V]) has(n uint32, key writepb.Key) bool {
 	return int(n) < len(t.learnt) && t.learnt[n].key == key
 }
 
+// start is where the probing of the index for a key starts.
+func (t *keyTable[V]) start(key writepb.Key) uint64 {
+	return key[0] * t.factor >> bits.LeadingZeros64(uint64(len(t.index)-1))
+}
+
 // find returns the place of a key in learnt.
 func (t *keyTable[V]) find(key writepb.Key) (at uint32, ok bool) {
 	if len(t.index) == 0 {
 		return 0, false
 	}
 	mask := uint64(len(t.index) - 1)
-	for i := key[0] & mask; t.index[i] != 0; i = (i + 1) & mask {
+	for i := t.start(key); t.index[i] != 0; i = (i + 1) & mask {
 		if at := t.index[i] - 1; t.learnt[at].key == key {
 			return at, true
 		}
@@ -61,7 +72,7 @@ func (t *keyTable[V]) put(e keyEntry[V]) {
 // enter puts the n-th of learnt, which is new, into the index.
 func (t *keyTable[V]) enter(n int) {
 	mask := uint64(len(t.index) - 1)
-	i := t.learnt[n-1].key[0] & mask
+	i := t.start(t.learnt[n-1].key)
 	for t.index[i] != 0 {
 		i = (i + 1) & mask
 	}
@@ -71,6 +82,9 @@ func (t *keyTable[V]) enter(n int) {
 // grow makes an index of twice the size, a power of two, of all of learnt, and
 // room for all that it will hold: append would copy that time and again.
 func (t *keyTable[V]) grow() {
+	if t.factor == 0 {
+		t.factor = rand.Uint64() | 1
+	}
 	t.index = make([]uint32, max(fewestSlots, 2*len(t.index)))
 	t.learnt = slices.Grow(t.learnt, len(t.index)/4*3+1-len(t.learnt))
 	for n := range t.learnt {
