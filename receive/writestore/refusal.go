@@ -23,7 +23,7 @@ import (
 //	}
 //
 // The series of one reason are runs of positions: how many are between the end
-// of the run before and this, and how many it is long.
+// of the run before and this, and how many it is long. No series is there twice.
 const refusedKey = "varve-refused-bin"
 
 // maxRefusedBytes is how long the trailer may be. Without one the status is
@@ -156,7 +156,11 @@ func readRuns(runs []byte, series int, reason receive.Reason, refused map[int]re
 			return fmt.Errorf("it refuses series %d and on, of %d", at+gap, series)
 		}
 		for i := range run {
-			refused[int(at+gap+i)] = reason
+			position := int(at + gap + i)
+			if _, twice := refused[position]; twice {
+				return fmt.Errorf("it refuses series %d twice", position)
+			}
+			refused[position] = reason
 		}
 		at += gap + run
 	}

@@ -88,6 +88,16 @@ func TestRefusedSeriesThatAreNotInTheRequest(t *testing.T) {
 	}
 }
 
+// What reading takes is bounded by the series, not by what a peer sends of them.
+func TestRefusedSeriesThatComeTwice(t *testing.T) {
+	for _, second := range []string{"out_of_order", "storage_failed"} {
+		data := append(refusedFor("out_of_order", false, 1, 3), refusedFor(second, second != "out_of_order", 3, 1)...)
+		if got, err := decodeRefused(data, 5); err == nil {
+			t.Errorf("series 3 is refused twice: %v", got)
+		}
+	}
+}
+
 func FuzzDecodeRefused(f *testing.F) {
 	f.Add(encodeRefused(map[int]receive.Reason{0: receive.ReasonOutOfOrder, 1: receive.ReasonOutOfOrder, 7: receive.ReasonFailed}), uint16(8))
 	f.Add(refusedFor("later", true, 0, 1, 3, 2), uint16(100))
