@@ -379,7 +379,9 @@
 // nothing of it is stored anywhere, and a series that every receiver would refuse
 // for its labels is refused at once, as a peer that does not decode it would
 // refuse all others that come with it. Series of 1.0 are handed over in the very
-// bytes they came in. Those of 2.0 are written anew as 1.0, which all receivers
+// bytes they came in, unless their labels are not sorted or have no value: these are
+// put in order first, since receivers of Thanos take no others, and placed by that
+// order. Those of 2.0 are written anew as 1.0, which all receivers
 // understand, with their samples, histograms and exemplars; metadata, units and
 // start timestamps are kept only by the receiver they were sent to, if it stores
 // the series. So is the metadata of a 1.0 request.

@@ -15,8 +15,8 @@ const hashBufferBytes = 1 << 10
 // value in the order in which the series came, each followed by the byte 0xFF.
 // It is what Thanos Receive v0.42 hashes (labelpb.HashWithPrefix), so that
 // senders and receivers of both kinds agree. Labels in another order make
-// another hash: a sender that does not keep to one order has its series placed
-// twice.
+// another hash; a Router puts them in order first, while Thanos, which does not,
+// refuses the series.
 //
 // Reset comes first. One SeriesHash serves any number of series and tenants one
 // after the other and allocates once; it is not safe for concurrent use.

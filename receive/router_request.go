@@ -36,6 +36,7 @@ type routing struct {
 	hash    SeriesHash
 	places  []uint32
 	labels  []writepb.Label
+	tidied  bool // labels are not as they were sent
 	encoded []byte
 
 	answers chan *forwardShare

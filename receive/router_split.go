@@ -79,7 +79,7 @@ func (s *routing) splitSeries(i int, k *routedOutline) error {
 		s.hash.Label(l.Name, l.Value)
 	}
 	k.hash = s.hash.Sum()
-	if k.keyed {
+	if k.keyed && !s.tidied {
 		s.learnt = append(s.learnt, keyEntry[uint64]{k.Key, k.hash})
 	}
 	s.place(uint32(i), k)
@@ -94,9 +94,9 @@ func (s *routing) refuse(r *routedSeries, refusal appendRefusal, n tallyCounts) 
 	}
 }
 
-// checkSeries returns why a.series, whose labels come into s.labels in the order
-// they were sent, is refused by any receiver. Peers would refuse the whole
-// message for some of that.
+// checkSeries returns why a.series is refused by any receiver. Peers would refuse
+// the whole message for some of that. If it is not, s.labels are the labels as any
+// receiver stores them.
 func (s *routing) checkSeries() appendRefusal {
 	a := s.run
 	var err error
@@ -111,11 +111,30 @@ func (s *routing) checkSeries() appendRefusal {
 	if err := a.chargeLabels(); err != nil {
 		return appendRefusal{ReasonLabelsTooLong, err}
 	}
-	if !slices.IsSortedFunc(a.labels, compareLabelNames) {
+	s.tidied = !slices.IsSortedFunc(a.labels, compareLabelNames)
+	if s.tidied {
 		slices.SortFunc(a.labels, compareLabelNames)
 	}
-	reason, err := checkLabels(a.labels, a.series.ASCII())
-	return appendRefusal{reason, err}
+	if reason, err := checkLabels(a.labels, a.series.ASCII()); err != nil {
+		return appendRefusal{reason, err}
+	}
+	s.tidy()
+	return appendRefusal{}
+}
+
+// tidy makes s.labels, which are valid and in a.labels sorted, what a storage makes
+// of them: sorted, and without those that have no value. No known writer sends
+// others. A receiver of Thanos refuses them, and what comes with them counts as
+// refused, too.
+func (s *routing) tidy() {
+	empty := func(l writepb.Label) bool { return len(l.Value) == 0 }
+	if s.tidied {
+		copy(s.labels, s.run.labels)
+	}
+	if slices.ContainsFunc(s.labels, empty) {
+		s.tidied = true
+		s.labels = slices.DeleteFunc(s.labels, empty)
+	}
 }
 
 // checkPoints walks what of a.series is not decoded yet, and takes those of the
@@ -178,12 +197,12 @@ func (s *routing) place(i uint32, k *routedOutline) {
 	}
 }
 
-// encode returns series i as one of 1.0. If it is one of 2.0 its labels are in
-// s.labels, or if it is known in those of the run.
+// encode returns series i as one of 1.0. If it cannot be handed over as it is its
+// labels are in s.labels, or if it is known in those of the run.
 func (s *routing) encode(i uint32, k *routedOutline) []byte {
 	a := s.run
 	switch {
-	case a.req.Version() == writepb.V1:
+	case a.req.Version() == writepb.V1 && (k.known || !s.tidied):
 		return a.req.Encoded(int(i))
 	case k.known:
 		s.encoded = writepb.AppendFloatV1(s.encoded[:0], a.labels, k.Float)

@@ -28,8 +28,8 @@ func AppendMessage(dst, series []byte) []byte {
 	return append(dst, series...)
 }
 
-// AppendV1 appends s, which has the labels ls, to dst as a series of 1.0, without
-// tag and length. What 1.0 has no place for is left out: metadata and the start
+// AppendV1 appends s, of either version, to dst as a series of 1.0 with the labels
+// ls, without tag and length. What 1.0 has no place for is left out: metadata and the start
 // timestamps of floats. Those of histograms stay in their bytes, in a field that
 // 1.0 does not know. Exemplars with bad references or more than MaxLabels labels
 // are left out, too. Check must have passed. scratch is room for labels.

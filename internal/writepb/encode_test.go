@@ -35,8 +35,8 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 		if err := s.Check(scratch); err != nil {
 			return nil, nil, err
 		}
-		if v == V2 {
-			encoded = s.AppendV1(nil, ls, scratch)
+		if anew := s.AppendV1(nil, ls, scratch); v == V2 || !bad && !dropsExemplars(&s) {
+			encoded = anew
 		}
 		if v == V2 && r.Outline(i, &outline) {
 			if bad || fmt.Sprintf("%q", r.OutlinedLabels(i, nil)) != fmt.Sprintf("%q", ls) {
@@ -51,6 +51,17 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 		}
 	}
 	return message, kept, nil
+}
+
+// dropsExemplars reports whether s has exemplars that are left out when it is
+// written anew.
+func dropsExemplars(s *Series) bool {
+	for _, e := range s.Exemplars {
+		if _, _, err := s.Exemplar(e, nil); err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // checkReencoded fails t unless what is handed over of a body is a message that
