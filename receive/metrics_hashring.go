@@ -10,8 +10,8 @@ import (
 // hashringMetrics are those of one HashringFile: what became of its passes, and
 // what the hashrings of now are.
 type hashringMetrics struct {
-	changed, unchanged, failed prometheus.Counter
-	good, changedAt, hash      prometheus.Gauge
+	*followedFileMetrics
+	hash prometheus.Gauge
 
 	current                                func() *Hashrings
 	endpoints, tenants, shards, shardsMade *prometheus.Desc
@@ -19,24 +19,14 @@ type hashringMetrics struct {
 
 func newHashringMetrics(current func() *Hashrings) *hashringMetrics {
 	const prefix = "varve_receive_hashring_"
-	loads := func(result string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{
-			Name:        prefix + "loads_total",
-			Help:        "Looks at the hashring file, by what came of them.",
-			ConstLabels: prometheus.Labels{"result": result},
-		})
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + name, Help: help})
-	}
 	each := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(prefix+name, help, []string{"hashring"}, nil)
 	}
 	return &hashringMetrics{
-		changed: loads("changed"), unchanged: loads("unchanged"), failed: loads("failed"),
-		good:       gauge("last_load_successful", "Whether the hashring file was good when last looked at."),
-		changedAt:  gauge("last_change_timestamp_seconds", "When the hashrings last changed."),
-		hash:       gauge("config_hash", "Hash of the file that the hashrings are from, as in thanos_receive_config_hash."),
+		followedFileMetrics: newFollowedFileMetrics(prefix, "hashring file", "hashrings"),
+		hash: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: prefix + "config_hash", Help: "Hash of the file that the hashrings are from, as in thanos_receive_config_hash.",
+		}),
 		current:    current,
 		endpoints:  each("endpoints", "Endpoints of the hashring."),
 		tenants:    each("tenants", "Names or patterns of tenants that the hashring takes; 0 takes all."),
@@ -47,7 +37,7 @@ func newHashringMetrics(current func() *Hashrings) *hashringMetrics {
 
 // counters are the metrics that are collectors by themselves.
 func (m *hashringMetrics) counters() []prometheus.Collector {
-	return []prometheus.Collector{m.changed, m.unchanged, m.failed, m.good, m.changedAt, m.hash}
+	return append(m.collectors(), m.hash)
 }
 
 // Describe sends what metrics there are.

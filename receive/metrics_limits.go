@@ -49,32 +49,9 @@ func (m *limitMetrics) collectors() []prometheus.Collector {
 	return append(append([]prometheus.Collector{m.refused, m.turnWait}, m.now...), m.bounds...)
 }
 
-// limitsFileMetrics are those of one LimitsFile.
-type limitsFileMetrics struct {
-	loads           *prometheus.CounterVec
-	good, changedAt prometheus.Gauge
-}
-
-func newLimitsFileMetrics() *limitsFileMetrics {
-	const prefix = "varve_receive_limit_file_"
-	m := &limitsFileMetrics{
-		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "loads_total", Help: "Looks at the limits file, by what came of them.",
-		}, []string{"result"}),
-		good: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: prefix + "last_load_successful", Help: "Whether the limits file was good when last looked at.",
-		}),
-		changedAt: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: prefix + "last_change_timestamp_seconds", Help: "When the limits last changed.",
-		}),
-	}
-	for _, result := range []string{"changed", "unchanged", "failed"} {
-		m.loads.WithLabelValues(result)
-	}
-	return m
-}
-
-func (m *limitsFileMetrics) register(reg prometheus.Registerer) error {
-	_, err := registration.Register(reg, "receive.LimitsFile", m.loads, m.good, m.changedAt)
-	return err
+// newLimitsFileMetrics returns those of one LimitsFile, registered.
+func newLimitsFileMetrics(reg prometheus.Registerer) (*followedFileMetrics, error) {
+	m := newFollowedFileMetrics("varve_receive_limit_file_", "limits file", "limits")
+	_, err := registration.Register(reg, "receive.LimitsFile", m.collectors()...)
+	return m, err
 }
