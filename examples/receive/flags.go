@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
@@ -13,14 +14,18 @@ import (
 // settings are what the flags say.
 type settings struct {
 	writeAddress, grpcAddress, httpAddress    string
+	writeTLS, grpcTLS                         cli.ServerTLS
+	peerTLS                                   cli.ClientTLS
 	dataDir                                   cli.Folder
 	external                                  cli.Labels
 	retention, blockDuration, outOfOrder      cli.Duration
-	bucketConfig, logLevel                    string
+	bucketConfig, limitsConfig, logLevel      string
 	tenantHeader, defaultTenant, tenantLabel  string
 	hashringsFile, hashrings, algorithm, self string
 	replicationFactor                         int
 	forwardTimeout                            cli.Duration
+	targetInfo                                bool
+	promoted                                  cli.Strings
 }
 
 // routes reports whether there are hashrings to share out series by.
@@ -45,9 +50,12 @@ func parse(args []string) (*settings, error) {
 		outOfOrder: cli.Duration(5 * time.Minute), forwardTimeout: cli.Duration(5 * time.Second),
 	}
 	flags := flag.NewFlagSet("receive", flag.ContinueOnError)
-	flags.StringVar(&s.writeAddress, "remote-write.address", "0.0.0.0:19291", "`address` to take remote write on, at /api/v1/receive")
+	flags.StringVar(&s.writeAddress, "remote-write.address", "0.0.0.0:19291", "`address` to take remote write on, at /api/v1/receive, and OTLP, at /api/v1/otlp/v1/metrics")
 	flags.StringVar(&s.grpcAddress, "grpc-address", "0.0.0.0:10901", "`address` where other receivers forward series to")
 	flags.StringVar(&s.httpAddress, "http-address", "0.0.0.0:10902", "`address` of metrics, probes and the query API")
+	s.writeTLS.Define(flags, "remote-write.server-tls", "--remote-write.address")
+	s.grpcTLS.Define(flags, "grpc-server-tls", "--grpc-address")
+	s.peerTLS.Define(flags, "remote-write.client-tls", "remote-write.client-server-name", "other receivers")
 	flags.Var(&s.external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
 	flags.Var(&s.dataDir, "tsdb.path", "`folder` for heads and blocks")
 	flags.Var(&s.retention, "tsdb.retention", "how long blocks stay on the local disk; 0d is for ever")
@@ -59,9 +67,17 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.algorithm, "receive.hashrings-algorithm", string(receive.AlgorithmHashmod), "`algorithm` of hashrings that name none: hashmod or ketama")
 	flags.StringVar(&s.self, "receive.local-endpoint", "", "`address` of this receiver in the hashrings; without it series are only routed")
 	flags.IntVar(&s.replicationFactor, "receive.replication-factor", 1, "on how many receivers each series is stored")
+	flags.StringVar(&s.limitsConfig, "receive.limits-config-file", "", "`file` with limits in YAML; read again when it changes")
 	flags.StringVar(&s.tenantHeader, "receive.tenant-header", receive.DefaultTenantHeader, "request `header` that names the tenant")
 	flags.StringVar(&s.defaultTenant, "receive.default-tenant-id", receive.DefaultTenant, "`tenant` of requests that name none")
 	flags.StringVar(&s.tenantLabel, "receive.tenant-label-name", "tenant_id", "external `label` that carries the tenant")
+	flags.BoolVar(&s.targetInfo, "receive.otlp-enable-target-info", true, "make a series target_info of the resources of OTLP")
+	flags.BoolFunc("no-receive.otlp-enable-target-info", "make none", func(text string) error {
+		none, err := strconv.ParseBool(text)
+		s.targetInfo = !none
+		return err
+	})
+	flags.Var(&s.promoted, "receive.otlp-promote-resource-attributes", "`attribute` of resources of OTLP that each series gets as a label (repeatable)")
 	flags.Var(&s.forwardTimeout, "receive-forward-timeout", "how long another receiver may take to answer")
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {

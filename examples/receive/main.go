@@ -12,7 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
 	"github.com/varve-tsdb/varve/receive"
+	"github.com/varve-tsdb/varve/receive/otlp"
 	"github.com/varve-tsdb/varve/receive/writestore"
 )
 
@@ -34,7 +35,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) (err error) {
+func run(ctx context.Context, args []string) error {
 	s, err := parse(args)
 	if err != nil {
 		return err
@@ -43,9 +44,27 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	l, err := listen(s, log) // before anything is created on disk
+	if err != nil {
+		return err
+	}
+	return errors.Join(serve(ctx, s, l, log), l.close())
+}
+
+func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err error) {
 	reg := cli.Registry()
-	opts := receive.HandlerOptions{TenantHeader: s.tenantHeader, DefaultTenant: s.defaultTenant, Logger: log, Registerer: reg}
-	var runs []func(context.Context) error
+	creds, err := grpcTLS(s, log)
+	if err != nil {
+		return err
+	}
+	limits, err := cli.Limits(ctx, s.limitsConfig, log, reg)
+	if err != nil {
+		return err
+	}
+	opts := receive.HandlerOptions{
+		TenantHeader: s.tenantHeader, DefaultTenant: s.defaultTenant, Limits: limits.Current, Logger: log, Registerer: reg,
+	}
+	runs := []func(context.Context) error{limits.Run}
 
 	if s.routes() {
 		var follow func(context.Context) error
@@ -72,11 +91,15 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	otel, err := otlp.NewHandler(write, otlp.Options{DropTargetInfo: !s.targetInfo, PromoteResourceAttributes: s.promoted, Registerer: reg})
+	if err != nil {
+		return err
+	}
 	peers, err := writestore.NewServer(receive.PeerFunc(write.WritePeer), writestore.ServerOptions{})
 	if err != nil {
 		return err
 	}
-	grpcServer := grpc.NewServer(peers.GRPCOptions()...)
+	grpcServer := grpc.NewServer(append(peers.GRPCOptions(), creds...)...)
 	peers.Register(grpcServer)
 
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -85,21 +108,17 @@ func run(ctx context.Context, args []string) (err error) {
 	writes := http.NewServeMux()
 	writes.Handle("/api/v1/receive", write)
 	writes.Handle("/api/v1/write", write)
+	writes.Handle("/api/v1/otlp", otel)
+	writes.Handle("/api/v1/otlp/v1/metrics", otel)
 
-	var listeners [3]net.Listener
-	for i, address := range []string{s.grpcAddress, s.writeAddress, s.httpAddress} {
-		if listeners[i], err = net.Listen("tcp", address); err != nil {
-			return err
-		}
-	}
 	g, running := errgroup.WithContext(ctx)
-	g.Go(func() error { return cli.ServeGRPC(running, listeners[0], grpcServer, log) })
-	g.Go(func() error { return cli.Serve(running, listeners[1], writes, log) })
-	g.Go(func() error { return cli.Serve(running, listeners[2], mux, log) })
+	g.Go(func() error { return cli.ServeGRPC(running, l.grpc, grpcServer, log) })
+	g.Go(func() error { return cli.Serve(running, l.writes, writes, log) })
+	g.Go(func() error { return cli.Serve(running, l.http, mux, log) })
 	for _, run := range runs {
 		g.Go(func() error { return run(running) })
 	}
-	log.Info("receiving", "remote_write", listeners[1].Addr(), "grpc", listeners[0].Addr(), "http", listeners[2].Addr(), "mode", s.mode())
+	log.Info("receiving", "remote_write", l.writes.Addr(), "grpc", l.grpc.Addr(), "http", l.http.Addr(), "mode", s.mode())
 	err = g.Wait()
 	log.Info("flushing and shipping what is in memory")
 	late, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/varve-tsdb/varve/receive"
@@ -19,6 +20,10 @@ import (
 // context is done.
 func newRouter(ctx context.Context, s *settings, log *slog.Logger, reg prometheus.Registerer) (*receive.Router, func(context.Context) error, error) {
 	rings, follow, err := hashrings(ctx, s, log, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	dial, err := dialer(s, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,14 +50,22 @@ func hashrings(ctx context.Context, s *settings, log *slog.Logger, reg prometheu
 	return file.Current, file.Run, file.Load(ctx)
 }
 
-// dial returns another receiver as a peer that the router closes.
-func dial(e receive.Endpoint) (receive.Peer, error) {
-	conn, err := grpc.NewClient(e.Address, append(writestore.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	if err != nil {
+// dialer returns what makes another receiver a peer that the router closes.
+func dialer(s *settings, log *slog.Logger) (func(receive.Endpoint) (receive.Peer, error), error) {
+	creds := insecure.NewCredentials()
+	if config, err := s.peerTLS.Config(log); err != nil {
 		return nil, err
+	} else if config != nil {
+		creds = credentials.NewTLS(config)
 	}
-	return struct {
-		*writestore.Client
-		io.Closer
-	}{writestore.NewClient(conn), conn}, nil
+	return func(e receive.Endpoint) (receive.Peer, error) {
+		conn, err := grpc.NewClient(e.Address, append(writestore.DialOptions(), grpc.WithTransportCredentials(creds))...)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			*writestore.Client
+			io.Closer
+		}{writestore.NewClient(conn), conn}, nil
+	}, nil
 }

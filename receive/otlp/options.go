@@ -47,6 +47,9 @@ type Options struct {
 	// KeepIdentifyingResourceAttributes keeps service.name, service.namespace
 	// and service.instance.id on target_info, beside job and instance.
 	KeepIdentifyingResourceAttributes bool
+	// DropTargetInfo makes no target_info of the resources; Thanos Receive's
+	// --no-receive.otlp-enable-target-info.
+	DropTargetInfo bool
 	// ConvertHistogramsToNHCB stores explicit-bucket histograms as native
 	// histograms with custom buckets, and not as _bucket, _sum and _count.
 	ConvertHistogramsToNHCB bool
@@ -154,6 +157,7 @@ func (o Options) settings() prometheusremotewrite.Settings {
 			IgnoreResourceAttributes:     o.IgnoreResourceAttributes,
 		}),
 		KeepIdentifyingResourceAttributes:    o.KeepIdentifyingResourceAttributes,
+		DisableTargetInfo:                    o.DropTargetInfo,
 		ConvertHistogramsToNHCB:              o.ConvertHistogramsToNHCB,
 		PromoteScopeMetadata:                 o.PromoteScopeMetadata,
 		AllowDeltaTemporality:                o.Delta == DeltaNative,

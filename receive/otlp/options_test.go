@@ -56,6 +56,10 @@ func TestTranslatorOptions(t *testing.T) {
 			Options{KeepIdentifyingResourceAttributes: true},
 			[]string{`{__name__="http_hits_bytes_total", b__c="2", job="svc", key_a="1"} @1700000000000 1`, `{__name__="target_info", host_name="h", job="svc", service_name="svc", zone="z"} @1700000000000 1`},
 		},
+		"no target_info": {
+			Options{DropTargetInfo: true},
+			[]string{`{__name__="http_hits_bytes_total", b__c="2", job="svc", key_a="1"} @1700000000000 1`},
+		},
 		"scope": {
 			Options{PromoteScopeMetadata: true},
 			[]string{`{__name__="http_hits_bytes_total", b__c="2", job="svc", key_a="1", otel_scope_name="lib"} @1700000000000 1`, info},

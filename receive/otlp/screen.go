@@ -114,7 +114,7 @@ func (s *screen) resource(rm pmetric.ResourceMetrics, settings prometheusremotew
 		})
 		return false
 	})
-	if r.oldest <= r.newest {
+	if r.oldest <= r.newest && !settings.DisableTargetInfo {
 		s.resourceTargetInfo(rm, &r, settings)
 	}
 }

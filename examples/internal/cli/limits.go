@@ -23,7 +23,7 @@ func Limits(ctx context.Context, path string, log *slog.Logger, reg prometheus.R
 		err = file.Load(ctx)
 	}
 	if err != nil {
-		return LimitsFile{}, fmt.Errorf("--receive.limits-config-file: %w", err)
+		return LimitsFile{}, fmt.Errorf("--receive.limits-config-file: %w; correct it, or leave the flag out", err)
 	}
 	return LimitsFile{file}, nil
 }

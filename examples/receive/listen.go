@@ -1,0 +1,62 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+)
+
+// listeners are what this process is reached by.
+type listeners struct{ grpc, writes, http net.Listener }
+
+// listen opens the addresses of the flags, with TLS for writes if they ask for
+// it. gRPC brings its own.
+func listen(s *settings, log *slog.Logger) (l listeners, err error) {
+	for _, one := range []struct {
+		at            *net.Listener
+		flag, address string
+	}{
+		{&l.grpc, "grpc-address", s.grpcAddress},
+		{&l.writes, "remote-write.address", s.writeAddress},
+		{&l.http, "http-address", s.httpAddress},
+	} {
+		if *one.at, err = net.Listen("tcp", one.address); err != nil {
+			return l, errors.Join(fmt.Errorf("--%s %s: %w; choose another, as host:port", one.flag, one.address, err), l.close())
+		}
+	}
+	// HTTP/2 would have all shards of a Prometheus share one connection.
+	config, err := s.writeTLS.Config(log, "http/1.1")
+	if err != nil {
+		return l, errors.Join(err, l.close())
+	}
+	if config != nil {
+		l.writes = tls.NewListener(l.writes, config)
+	}
+	return l, nil
+}
+
+func (l listeners) close() (err error) {
+	for _, one := range []net.Listener{l.grpc, l.writes, l.http} {
+		if one == nil {
+			continue
+		}
+		if closed := one.Close(); !errors.Is(closed, net.ErrClosed) {
+			err = errors.Join(err, closed)
+		}
+	}
+	return err
+}
+
+// grpcTLS returns the TLS that the flags ask for of the gRPC server, if any.
+func grpcTLS(s *settings, log *slog.Logger) ([]grpc.ServerOption, error) {
+	config, err := s.grpcTLS.Config(log, "h2")
+	if err != nil || config == nil {
+		return nil, err
+	}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(config))}, nil
+}
