@@ -142,6 +142,14 @@
 // answered 503, and its connection closed; what else connections may do, such as
 // being idle, is the business of the http.Server (ReadHeaderTimeout, IdleTimeout).
 //
+// What other receivers hand over is let in by the same GlobalLimits: a Peer whose
+// request would be too much is told an *OverloadError, which is retryable, and by
+// gRPC before its message is read. Limits of tenants have been checked where it came
+// from. Requests of senders wait for other receivers, which wait for this one in
+// their turn; if each were full of those, nothing would be stored anywhere. So a
+// receiver that routes and stores keeps a quarter of the memory and of the requests
+// for its peers, and these have as many turns of their own.
+//
 // Few requests are stored at once and the others wait for their turn, because a
 // processor does not get more done by doing it all at once, and what is being
 // stored takes more memory than what waits. If waiting takes long, new requests
@@ -371,7 +379,7 @@
 //
 // A Peer is a receiver to hand series to; package receive/writestore has those
 // that are reached by gRPC, and Thanos' receivers are such. What comes from
-// another receiver goes in by Handler.WritePeer. It is stored here and goes no
+// another receiver goes in by Handler.Peer. It is stored here and goes no
 // further if it is a replica already, as is what comes by HTTP with the header
 // THANOS-REPLICA; replica 0 is routed like a sender's request.
 //

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/varve-tsdb/varve/internal/writepb"
 )
@@ -41,35 +40,39 @@ func (e *peerMessageError) Unwrap() error { return e.err }
 // Retryable tells that the same bytes fail again.
 func (*peerMessageError) Retryable() bool { return false }
 
-// WritePeer takes series over from another receiver, and so satisfies
-// Peer.Write, by way of PeerFunc where both are in one process. What is a
-// replica, or any request if the Handler has no Router, is appended here, and
-// its verdict is that of the storage. Replica 0 is routed as a sender's request
-// is. It may be called at any time and by several goroutines at once, and keeps
-// nothing of req.
+// Peer returns the Handler as a Peer in this process, and a PeerAdmitter.
+func (h *Handler) Peer() PeerAdmitter { return handlerPeer{h} }
+
+// WritePeer takes series over from another receiver: it is the method Write of
+// Peer. What is a replica, or any request if the Handler has no Router, is
+// appended here, and its verdict is that of the storage. Replica 0 is routed as a
+// sender's request is. It may be called at any time and by several goroutines at
+// once, and keeps nothing of req.
 //
-// The error is a *PeerRefusal if some series are not stored; or ErrBadReplica;
-// or, if this receiver stores nothing by itself, ErrUnavailable. A message that
-// is malformed has all its series refused for good. PeerSeries.Series tells how
-// many that are, and is not looked at otherwise; if it does not, the error is that
-// of the whole request, and is final.
+// Messages count in GlobalLimits as the bodies of requests do; limits of tenants
+// have been checked where the series came from, but for those of labels and active
+// series, which are checked where they are stored.
+//
+// The error is a *PeerRefusal if some series are not stored; or an *OverloadError;
+// or ErrBadReplica; or, if this receiver stores nothing by itself, ErrUnavailable.
+// A message that is malformed has all its series refused for good.
+// PeerSeries.Series tells how many that are, and is not looked at otherwise; if it
+// does not, the error is that of the whole request, and is final.
 func (h *Handler) WritePeer(ctx context.Context, req *PeerRequest) error {
-	start := time.Now()
-	h.metrics.inFlight.Inc()
-	defer h.metrics.inFlight.Dec()
-	status, err := h.writePeer(ctx, req)
-	h.metrics.requests.WithLabelValues(peerVersion, strconv.Itoa(status)).Inc()
-	h.metrics.duration.WithLabelValues(peerVersion).Observe(time.Since(start).Seconds())
-	return err
+	size := int64(0)
+	for i := range req.Tenants {
+		size += int64(len(req.Tenants[i].Message))
+	}
+	in, err := h.admitPeer(size)
+	if err != nil {
+		return err
+	}
+	defer in.Release()
+	return in.Write(ctx, req)
 }
 
 // writePeer returns the status that stands for the error, too.
 func (h *Handler) writePeer(ctx context.Context, req *PeerRequest) (int, error) {
-	for i := range req.Tenants {
-		if err := h.checkReplica(req.Tenants[i].Tenant, req.Replica); err != nil {
-			return ReasonOf(err).Status(), err
-		}
-	}
 	w := peerWrite{h: h, replica: req.Replica, status: http.StatusNoContent}
 	for i := range req.Tenants {
 		w.tenant(ctx, &req.Tenants[i])
@@ -152,7 +155,7 @@ func (w *peerWrite) tenant(ctx context.Context, series *PeerSeries) {
 
 func (w *peerWrite) append(ctx context.Context, run *appendRun, series *PeerSeries) error {
 	h := w.h
-	// What a peer hands over has been admitted where it came from.
+	// Their other limits have been checked where it came from.
 	in := &admission{tenant: series.Tenant, limits: h.limitSet().For(series.Tenant)}
 	run.to, run.tenant, run.limits = h.to, series.Tenant, h.limits(in, len(series.Message))
 	run.askOutcomes()

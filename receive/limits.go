@@ -63,6 +63,10 @@ type GlobalLimits struct {
 	// is taken. A request that does not fit now is told to come again; one that
 	// needs more than all of it is too large for good. Default 256 MiB.
 	//
+	// What other receivers hand over takes from it too. A receiver that both routes
+	// and stores leaves a quarter of it, and of InFlightRequests, to that alone:
+	// requests of senders wait for other receivers, which wait for this one.
+	//
 	// What a request takes beyond its bodies while it is stored, such as the
 	// samples of its transaction, is not in it. Concurrency keeps that low: without
 	// it, the process was measured to grow by four times this.
@@ -75,7 +79,8 @@ type GlobalLimits struct {
 	// five seconds; once that is how long it takes, new ones are told to come
 	// again before their body is read. Default 4 times runtime.GOMAXPROCS(0).
 	//
-	// A request that waits for the storage keeps its place.
+	// A request that waits for the storage keeps its place. What other receivers
+	// hand over to be stored here has as many turns of its own.
 	Concurrency int
 }
 
@@ -106,6 +111,18 @@ func (s *LimitSet) For(tenant string) Limits {
 		return own
 	}
 	return s.Default
+}
+
+// peerShare is the part of the memory and requests that is left to peers: one in
+// so many.
+const peerShare = 4
+
+// besidePeers returns what is left for requests of senders where some is kept for
+// peers.
+func (g GlobalLimits) besidePeers() GlobalLimits {
+	g.InFlightBytes -= max(g.InFlightBytes, 0) / peerShare
+	g.InFlightRequests -= max(g.InFlightRequests, 0) / peerShare
+	return g
 }
 
 // resolved returns the limits with defaults in place of zero.

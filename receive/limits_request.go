@@ -35,6 +35,9 @@ func (h *Handler) limitBodyTime(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) admit(in *admission, tenant string, r *http.Request) *requestError {
 	set := h.limitSet()
 	in.tenant, in.global, in.limits = tenant, set.Global.resolved(), set.For(tenant)
+	if h.opts.Router != nil && h.to != nil {
+		in.global = in.global.besidePeers()
+	}
 	if limit := in.bodyLimit(h.opts.MaxBodyBytes); limit >= 0 && r.ContentLength > limit {
 		return tooLarge(r.ContentLength, limit)
 	}

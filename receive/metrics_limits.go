@@ -32,9 +32,9 @@ func newLimitMetrics(load *overload, limits func() *LimitSet) *limitMetrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 		now: []prometheus.Collector{
-			gauge("in_flight_bytes", "Bytes accounted for bodies of requests, as sent and decompressed.", func() float64 { return float64(load.usage().bytes) }),
+			gauge("in_flight_bytes", "Bytes accounted for bodies of requests, as sent and decompressed, and for what other receivers hand over.", func() float64 { return float64(load.usage().bytes) }),
 			gauge("in_flight_requests", "Requests that limits have let in and that are not answered yet.", func() float64 { return float64(load.usage().requests) }),
-			gauge("waiting_requests", "Requests that wait for their turn.", func() float64 { return float64(load.turns.waiting()) }),
+			gauge("waiting_requests", "Requests that wait for their turn.", func() float64 { return float64(load.turns.waiting() + load.peerTurns.waiting()) }),
 		},
 		bounds: []prometheus.Collector{
 			bound("max_in_flight_bytes", "in-flight bytes", func(g GlobalLimits) float64 { return float64(g.InFlightBytes) }),

@@ -23,6 +23,10 @@ const firstClaim = 128 << 10
 // is too much. It is safe for concurrent use.
 type overload struct {
 	turns turnQueue
+	// peerTurns are those of requests that other receivers hand over to be
+	// stored here. They must not queue behind requests that wait for other
+	// receivers, which may in turn wait for this one.
+	peerTurns turnQueue
 
 	mu      sync.Mutex // guards what follows
 	used    overloadUsage
@@ -84,17 +88,8 @@ func (o *overload) admit(a *admission, said int64) *requestError {
 	if err := a.tenantHasRoom(t, now); err != nil {
 		return err
 	}
-	if most := a.global.InFlightRequests; most >= 0 && o.used.requests >= most {
-		return refuseByLimit(ReasonInFlightRequests, "this receiver is handling %d requests, as many as it may; send the request again", o.used.requests)
-	}
-	if waits >= turnPatience/2 {
-		return refuseByLimit(ReasonConcurrency, "requests wait for %v to be stored; send the request again", waits.Round(time.Millisecond))
-	}
-	if most := a.global.InFlightBytes; most >= 0 && o.used.bytes+max(claim, said) > most {
-		if max(claim, said) > most {
-			return a.neverFits(ReasonRequestBytes, max(claim, said))
-		}
-		return a.noRoomNow()
+	if err := o.room(a.global, waits, max(claim, said)); err != nil {
+		return err
 	}
 	o.used.requests++
 	o.used.bytes += claim
@@ -104,6 +99,24 @@ func (o *overload) admit(a *admission, said int64) *requestError {
 		o.tenants[strings.Clone(a.tenant)] = t
 	}
 	a.load, a.body, a.inside = o, claim, true
+	return nil
+}
+
+// room returns why a request that needs so many bytes, where others wait for a
+// turn as long as that, is not let in, or nil. The caller holds mu.
+func (o *overload) room(global GlobalLimits, waits time.Duration, bytes int64) *requestError {
+	if most := global.InFlightRequests; most >= 0 && o.used.requests >= most {
+		return refuseByLimit(ReasonInFlightRequests, "this receiver is handling %d requests, as many as it may; send the request again", o.used.requests)
+	}
+	if waits >= turnPatience/2 {
+		return refuseByLimit(ReasonConcurrency, "requests wait for %v to be stored; send the request again", waits.Round(time.Millisecond))
+	}
+	if most := global.InFlightBytes; most >= 0 && o.used.bytes+bytes > most {
+		if bytes > most {
+			return global.neverFits(ReasonRequestBytes, bytes)
+		}
+		return global.noRoomNow()
+	}
 	return nil
 }
 
@@ -126,13 +139,13 @@ func (a *admission) rateHasRoom(t *tenantLoad, now time.Time) *requestError {
 	return err
 }
 
-func (a *admission) noRoomNow() *requestError {
-	return refuseByLimit(ReasonInFlightBytes, "the bodies of other requests take the %d bytes of memory that this receiver has for them; send the request again", a.global.InFlightBytes)
+func (g GlobalLimits) noRoomNow() *requestError {
+	return refuseByLimit(ReasonInFlightBytes, "the bodies of other requests take the %d bytes of memory that this receiver has for them; send the request again", g.InFlightBytes)
 }
 
 // neverFits refuses what no waiting makes room for.
-func (a *admission) neverFits(reason Reason, size int64) *requestError {
-	return refuseByLimit(reason, "the request needs %d bytes of memory, more than the %d this receiver has for all; send fewer samples a request", size, a.global.InFlightBytes)
+func (g GlobalLimits) neverFits(reason Reason, size int64) *requestError {
+	return refuseByLimit(reason, "the request needs %d bytes of memory, more than the %d this receiver has for all; send fewer samples a request", size, g.InFlightBytes)
 }
 
 // cover sees to it that size bytes are accounted in *part, a.body or a.decoded.
@@ -171,10 +184,14 @@ func (a *admission) takeTurn(ctx context.Context, m *limitMetrics) *requestError
 		m.turnWait.Observe(waited.Seconds())
 	}
 	if !ok {
-		return refuseByLimit(ReasonConcurrency, "the request has waited for %v to be stored; send it again", waited.Round(time.Millisecond))
+		return waitedTooLong(waited)
 	}
 	a.turn = true
 	return nil
+}
+
+func waitedTooLong(waited time.Duration) *requestError {
+	return refuseByLimit(ReasonConcurrency, "the request has waited for %v to be stored; send it again", waited.Round(time.Millisecond))
 }
 
 // takeRate counts about n samples into the rate of the tenant, unless it is

@@ -21,8 +21,49 @@ type Peer interface {
 	Write(ctx context.Context, req *PeerRequest) error
 }
 
-// PeerFunc is a function as a Peer, as Handler.WritePeer is one in the same
-// process.
+// PeerAdmitter is an optional power of a Peer that is in this process, as that of
+// Handler.Peer: to let a request in before any of it is there. Who receives
+// requests asks it first, so that what they take is accounted before it is taken.
+type PeerAdmitter interface {
+	Peer
+	// AdmitPeer accounts for a request and so many bytes of memory. It does not
+	// wait. If the error is nil the request is let in, and Release must be called
+	// in the end. The error is an *OverloadError.
+	AdmitPeer(size int64) (PeerAdmission, error)
+}
+
+// PeerAdmission is a request that a PeerAdmitter has let in. It is for one
+// goroutine at a time.
+type PeerAdmission interface {
+	// Peer takes the request, once it is there.
+	Peer
+	// Resize accounts for size bytes in the place of what was accounted for
+	// before. If there is no room for as many, nothing changes and the error is an
+	// *OverloadError.
+	Resize(size int64) error
+	// Release gives back all that is accounted for. Calling it again does
+	// nothing.
+	Release()
+}
+
+// OverloadError is why a request of another receiver is not taken: it would have
+// more be under way at once than GlobalLimits allow. ReasonOf takes it for
+// ReasonUnavailable, so the same request may come through later.
+type OverloadError struct {
+	// Reason is ReasonInFlightBytes, ReasonInFlightRequests or ReasonConcurrency.
+	// ReasonRequestBytes is that of a request which needs more than there ever is:
+	// until this receiver has more for them, or the others take less at a time.
+	Reason Reason
+	text   string
+}
+
+// Error says which limit it is, and what to do.
+func (e *OverloadError) Error() string { return e.text }
+
+// Retryable tells that the same request may come through later.
+func (*OverloadError) Retryable() bool { return true }
+
+// PeerFunc is a function as a Peer.
 type PeerFunc func(ctx context.Context, req *PeerRequest) error
 
 // Write calls f.

@@ -83,9 +83,9 @@ func (a *admission) readInto(buf []byte, r io.Reader, said int64) ([]byte, error
 			}
 			if size := int64(2*cap(buf) + grow); !a.cover(&a.body, size) {
 				if size > a.global.InFlightBytes {
-					return buf, a.neverFits(ReasonRequestBytes, size)
+					return buf, a.global.neverFits(ReasonRequestBytes, size)
 				}
-				return buf, a.noRoomNow()
+				return buf, a.global.noRoomNow()
 			}
 			bigger := make([]byte, len(buf), len(buf)+grow)
 			copy(bigger, buf)
@@ -119,9 +119,9 @@ func (a *admission) coverDecoded(size int64) *requestError {
 	case a.cover(&a.decoded, size):
 		return nil
 	case a.body+size > a.global.InFlightBytes:
-		return a.neverFits(ReasonDecodedBytes, a.body+size)
+		return a.global.neverFits(ReasonDecodedBytes, a.body+size)
 	}
-	return a.noRoomNow()
+	return a.global.noRoomNow()
 }
 
 // decompress decodes a block of snappy into buf, which may grow, if it holds at

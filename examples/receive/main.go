@@ -95,7 +95,7 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	peers, err := writestore.NewServer(receive.PeerFunc(write.WritePeer), writestore.ServerOptions{})
+	peers, err := writestore.NewServer(write.Peer(), writestore.ServerOptions{})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc"
@@ -85,7 +86,9 @@ func (c *Client) Write(ctx context.Context, req *receive.PeerRequest) error {
 // write sends the series of one tenant.
 func (c *Client) write(ctx context.Context, replica int, series receive.PeerSeries) error {
 	var trailer metadata.MD
-	err := c.conn.Invoke(ctx, methodPath, &sentRequest{replica, series}, &response{},
+	req := &sentRequest{replica, series}
+	ctx = metadata.AppendToOutgoingContext(ctx, sizeKey, strconv.Itoa(req.size()))
+	err := c.conn.Invoke(ctx, methodPath, req, &response{},
 		grpc.ForceCodecV2(Codec(nil)), grpc.Trailer(&trailer))
 	if err == nil {
 		return nil

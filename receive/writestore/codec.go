@@ -18,9 +18,12 @@ import (
 //
 // Server.GRPCOptions has it already; it is for servers that need more than one
 // such codec, which then wrap each other.
-func Codec(next encoding.CodecV2) encoding.CodecV2 { return codec{next} }
+func Codec(next encoding.CodecV2) encoding.CodecV2 { return codec{next, mem.DefaultBufferPool()} }
 
-type codec struct{ next encoding.CodecV2 }
+type codec struct {
+	next encoding.CodecV2
+	pool mem.BufferPool // for messages that come in several pieces
+}
 
 // Name returns proto, which is what the messages are by content type.
 func (c codec) Name() string { return proto.Name }
@@ -33,6 +36,7 @@ type sentRequest struct {
 
 // receivedRequest is a thanos.WriteRequest that has come.
 type receivedRequest struct {
+	to   receive.Peer
 	buf  mem.Buffer // the encoded message; nil until the codec has seen it
 	body []byte     // the bytes of buf
 }
@@ -67,7 +71,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
 	case *receivedRequest:
 		// No copy if the message came in one piece.
-		v.buf = data.MaterializeToBuffer(mem.DefaultBufferPool())
+		v.buf = data.MaterializeToBuffer(c.pool)
 		v.body = v.buf.ReadOnlyData()
 		return nil
 	case *response:

@@ -2,14 +2,14 @@
 // way of Thanos Receive: the service thanos.WriteableStore with its one method
 // RemoteWrite. Receivers of both kinds can share a hashring.
 //
-//	receive.Router ──► Client ══ gRPC ══► Server ──► receive.Handler.WritePeer
+//	receive.Router ──► Client ══ gRPC ══► Server ──► receive.Handler.Peer
 //
 // Client is a receive.Peer over a connection. Server is a service that hands what
 // comes to a receive.Peer, usually that of the handler in the same process. The
 // host owns the gRPC server and the connections, with their credentials and
 // interceptors:
 //
-//	server, err := writestore.NewServer(receive.PeerFunc(handler.WritePeer), writestore.ServerOptions{})
+//	server, err := writestore.NewServer(handler.Peer(), writestore.ServerOptions{})
 //	g := grpc.NewServer(server.GRPCOptions()...)
 //	server.Register(g)
 //
@@ -46,11 +46,14 @@
 //
 // The status of a call, which is the class of its gravest series:
 //
-//	OK               all is stored
-//	AlreadyExists    samples are refused for good
-//	Unavailable      something may be stored later: not ready, full disk
-//	InvalidArgument  the number of the replica is none
-//	Internal         anything else; retryable
+//	OK                 all is stored
+//	AlreadyExists      samples are refused for good
+//	Unavailable        something may be stored later: not ready, full disk, too
+//	                   much under way
+//	ResourceExhausted  the message is too large for this receiver; retryable, as
+//	                   it was not for the one that it comes from
+//	InvalidArgument    the number of the replica is none; retryable
+//	Internal           anything else; retryable
 //
 // A Server refuses single series, and says which in the trailer
 // varve-refused-bin: for each reason its name, whether it is retryable, and the
@@ -60,8 +63,17 @@
 // # Sizes, compression, keepalive
 //
 // A message may have MaxMessageBytes, before and after decompression. Thanos
-// sends up to 2 GiB; give what your memory allows for as many calls as there are
-// at once.
+// sends up to 2 GiB. What messages take together is bounded by the
+// receive.GlobalLimits of the handler, if that is what the Server hands on to: a
+// call is let in, or answered Unavailable, when it begins, before its message is
+// read. A Client says in the metadata varve-message-bytes how large that is. Thanos'
+// routers do not say, so a call of theirs is taken for what the largest of late
+// took; should it need more, that is seen once it is there. A message counts twice
+// while it comes, since its pieces or its compressed form are in memory beside it.
+// Not accounted are the windows of HTTP/2: up to 64 KiB, and more if gRPC finds the
+// way to be long, of each call that has just been refused.
+//
+// A call without a deadline gets one of 30 seconds.
 //
 // The compression between receivers is the framed format of snappy by the name
 // "snappy", Thanos' default. A Server understands it; a Client uses it on

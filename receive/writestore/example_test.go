@@ -13,7 +13,7 @@ import (
 )
 
 // A receiver serves others by gRPC, and one of them forwards series to it. In a
-// real one the Peer is receive.PeerFunc(handler.WritePeer), and a receive.Router
+// real one the Peer is handler.Peer(), and a receive.Router
 // does the forwarding.
 func Example() {
 	storage := receive.PeerFunc(func(_ context.Context, req *receive.PeerRequest) error {

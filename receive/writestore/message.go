@@ -26,14 +26,18 @@ const maxTuples = 1 << 16
 
 var errMalformed = errors.New("the message is no valid thanos.WriteRequest")
 
+// size returns how many bytes the message takes at most, a few more than it has.
+func (r *sentRequest) size() int {
+	return len(r.series.Message) +
+		protowire.SizeTag(fieldTenant) + protowire.SizeBytes(len(r.series.Tenant)) +
+		protowire.SizeTag(fieldReplica) + protowire.SizeVarint(uint64(r.replica))
+}
+
 // encodeRequest encodes series of one tenant as fields 1 to 3. They are copied
 // once, since gRPC may hold on to what it sends for longer than a call takes
 // that is cancelled.
 func encodeRequest(r *sentRequest, pool mem.BufferPool) mem.BufferSlice {
-	size := len(r.series.Message) +
-		protowire.SizeTag(fieldTenant) + protowire.SizeBytes(len(r.series.Tenant)) +
-		protowire.SizeTag(fieldReplica) + protowire.SizeVarint(uint64(r.replica))
-	buf := pool.Get(size)
+	buf := pool.Get(r.size())
 	b := append((*buf)[:0], r.series.Message...)
 	if r.series.Tenant != "" {
 		b = protowire.AppendTag(b, fieldTenant, protowire.BytesType)

@@ -52,7 +52,7 @@ func startMembers(t *testing.T) map[string]*member {
 				t.Error(err)
 			}
 		})
-		m.conn = serveTo(t, receive.PeerFunc(m.handler.WritePeer), ServerOptions{})
+		m.conn = serveTo(t, m.handler.Peer(), ServerOptions{})
 		t.Cleanup(func() {
 			if err := router.Close(); err != nil {
 				t.Error(err)

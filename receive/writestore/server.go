@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -54,31 +55,41 @@ func (o ServerOptions) Validate() error {
 // Server is the gRPC service thanos.WriteableStore, by which receivers forward
 // series to each other. It is safe for concurrent use.
 type Server struct {
-	to   receive.Peer
-	opts ServerOptions
+	to    receive.Peer
+	opts  ServerOptions
+	usual usualSize
+	pool  mem.BufferPool
 }
 
 // NewServer returns a Server that hands what it is sent to to, which for a
-// handler in this process is receive.PeerFunc(handler.WritePeer). The error says
-// what is wrong with the options.
+// handler in this process is handler.Peer(). If it is a receive.PeerAdmitter, as
+// that is, it is asked before a message is read. The error says what is wrong with
+// the options.
 func NewServer(to receive.Peer, opts ServerOptions) (*Server, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("writestore server options: %w", err)
 	}
-	return &Server{to: to, opts: opts.withDefaults()}, nil
+	// What gRPC has by default is 1 MiB for all that is longer than 32 KiB.
+	pool, err := mem.NewBinaryTieredBufferPool(15, 16, 17, 18, 19, 20, 21, 22, 23)
+	if err != nil {
+		return nil, fmt.Errorf("writestore server: %w", err)
+	}
+	return &Server{to: to, opts: opts.withDefaults(), pool: pool}, nil
 }
 
 // GRPCOptions returns what a grpc.Server must be made with to serve a Server:
-// the codec, the decompressor for snappy, the bounds of messages, and leave for
-// clients to ping as often as Thanos' do. They go before the host's own options,
-// of which the later ones win. Other services of the server are not affected by
-// the codec; see Codec.
+// the codec, the decompressor for snappy, the bounds of messages, the tap by which
+// calls are let in before they are read, and leave for clients to ping as often as
+// Thanos' do. They go before the host's own options, of which the later ones win;
+// but gRPC panics if there is another tap. Other services of the server are not
+// affected by the codec, see Codec, nor by the tap.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(Codec(nil)),
+		grpc.ForceServerCodecV2(codec{pool: s.pool}),
 		//lint:ignore SA1019 the other way is to register it for the whole process
 		grpc.RPCDecompressor(&snappyDecompressor{limit: s.opts.MaxMessageBytes}),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessageBytes),
+		grpc.InTapHandle(s.admit),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
 }
@@ -96,22 +107,33 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 
 // remoteWrite is the method as gRPC calls it.
 func remoteWrite(service any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-	s, req := service.(*Server), &receivedRequest{}
+	s := service.(*Server)
+	to, in, err := s.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		defer in.Release()
+	}
+	req := &receivedRequest{to: to}
 	if err := decode(req); err != nil {
 		// Our codec takes any message.
 		return nil, status.Errorf(codes.Internal, "the server was not made with what writestore.Server.GRPCOptions returns: %v", err)
 	}
 	defer req.free()
+	if err := s.arrived(in, int64(cap(req.body))); err != nil {
+		return nil, refuse(ctx, err)
+	}
 	if interceptor == nil {
-		return s.remoteWrite(ctx, req)
+		return remoteWriteTo(ctx, req)
 	}
 	info := &grpc.UnaryServerInfo{Server: s, FullMethod: methodPath}
 	return interceptor(ctx, req, info, func(ctx context.Context, req any) (any, error) {
-		return s.remoteWrite(ctx, req.(*receivedRequest))
+		return remoteWriteTo(ctx, req.(*receivedRequest))
 	})
 }
 
-func (s *Server) remoteWrite(ctx context.Context, received *receivedRequest) (*response, error) {
+func remoteWriteTo(ctx context.Context, received *receivedRequest) (*response, error) {
 	req, err := decodeRequest(received.body)
 	switch {
 	case errors.Is(err, errMalformed):
@@ -121,7 +143,7 @@ func (s *Server) remoteWrite(ctx context.Context, received *receivedRequest) (*r
 	case len(req.Tenants) == 0:
 		return &response{}, nil
 	}
-	if err := s.to.Write(ctx, req); err != nil {
+	if err := received.to.Write(ctx, req); err != nil {
 		return nil, refuse(ctx, err)
 	}
 	return &response{}, nil
@@ -164,9 +186,12 @@ func codeOf(ctx context.Context, err error) codes.Code {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Code()
 	}
+	var overload *receive.OverloadError
 	switch reason := receive.ReasonOf(err); {
 	case errors.Is(err, receive.ErrBadReplica):
 		return codes.InvalidArgument
+	case errors.As(err, &overload) && overload.Reason == receive.ReasonRequestBytes:
+		return codes.ResourceExhausted
 	case reason.Class() == receive.Final:
 		return codes.AlreadyExists
 	case reason == receive.ReasonUnavailable:
