@@ -29,5 +29,6 @@ const welcome = `This is Varve, long-term storage for Prometheus.
   /api/v1/write            takes remote write, also as /api/v1/receive
   /api/v1/otlp/v1/metrics  takes OTLP metrics, in protobuf or JSON
   /metrics                 what this process has to say about itself
-  /-/ready  /-/healthy     for probes
+  /-/ready                 for probes: 503 while tenants are still being opened
+  /-/healthy               for probes: 200 as long as the process answers
 `

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -34,7 +36,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) (err error) {
+func run(ctx context.Context, args []string) error {
 	set, err := parse(args)
 	if err != nil {
 		return err
@@ -43,13 +45,16 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	reg := cli.Registry()
 	listener, err := cli.Listen(set.httpAddress) // before anything is created on disk
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
+	return serve(ctx, set, listener, log)
+}
 
+func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.Logger) (err error) {
+	reg := cli.Registry()
 	bkt, err := cli.Bucket(set.bucketConfig, set.dataDir.Join("bucket"), log, reg)
 	if err != nil {
 		return err
@@ -110,7 +115,7 @@ func run(ctx context.Context, args []string) (err error) {
 	mux.Handle("/api/v1/otlp/v1/metrics", otel)
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
-	mux.HandleFunc("/-/ready", cli.Text("OK\n"))
+	mux.HandleFunc("/-/ready", cli.Ready(heads.Opening))
 	mux.Handle("/", api)
 	mux.HandleFunc("GET /{$}", cli.Text(welcome))
 	// Writes must not wait for a bucket that is away; queries are told so.

@@ -5,6 +5,9 @@
 //	--receive.hashrings-file and --receive.local-endpoint   routes and stores
 //	--receive.hashrings-file                                only routes
 //	neither                                                 only stores
+//
+// /-/ready answers 503 while tenants are still being opened after a start. Those
+// that are open take writes before that, which peers send without asking.
 package main
 
 import (
@@ -104,7 +107,7 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
-	mux.HandleFunc("/-/ready", cli.Text("OK\n"))
+	mux.HandleFunc("/-/ready", cli.Ready(kept.opening))
 	writes := http.NewServeMux()
 	writes.Handle("/api/v1/receive", write)
 	writes.Handle("/api/v1/write", write)

@@ -44,6 +44,14 @@ func openStorage(s *settings, log *slog.Logger, reg prometheus.Registerer) (kept
 	return kept, err
 }
 
+// opening returns how many tenants are still to be opened.
+func (kept storage) opening() int {
+	if kept.heads == nil {
+		return 0
+	}
+	return kept.heads.Opening()
+}
+
 func (kept storage) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return kept.heads.Run(ctx) })
