@@ -381,7 +381,10 @@
 // that are reached by gRPC, and Thanos' receivers are such. What comes from
 // another receiver goes in by Handler.Peer. It is stored here and goes no
 // further if it is a replica already, as is what comes by HTTP with the header
-// THANOS-REPLICA; replica 0 is routed like a sender's request.
+// THANOS-REPLICA; replica 0 is routed like a sender's request. A replica beyond the
+// replication factor is ErrBadReplica and retryable whichever way it comes: 503 by
+// HTTP, where Thanos answers 400. Receivers are set up differently then, as while a
+// change reaches one after the other, and no sample is to be lost for that.
 //
 // A request is looked at in full before any of it goes out. If it is malformed
 // nothing of it is stored anywhere, and a series that every receiver would refuse

@@ -18,8 +18,9 @@ const (
 )
 
 // ErrBadReplica: a request names a copy of its series that there is not. The
-// replication factor must be the same on all receivers. From a peer it is
-// retryable, so that nothing is lost until that is so.
+// replication factor must be the same on all receivers. It lies with how they are
+// set up and not with the samples, so it is retryable whichever way it comes, and
+// nothing is lost until that is put right.
 var ErrBadReplica = errors.New("no such replica")
 
 // ForwardError is why another receiver did not take what was forwarded to it. Of

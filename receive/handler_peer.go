@@ -2,7 +2,6 @@ package receive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -106,13 +105,10 @@ func (h *Handler) requestReplica(header http.Header, tenant string) (int, *reque
 		return 0, nil
 	}
 	replica, err := strconv.Atoi(text)
-	if err != nil {
-		return 0, refuseRequest(http.StatusBadRequest, "header %s: %q is not a number", replicaHeader, text)
+	if err != nil || replica < 0 {
+		return 0, refuseRequest(http.StatusBadRequest, "header %s: %q is not a number from 0", replicaHeader, text)
 	}
 	if err := h.checkReplica(tenant, replica); err != nil {
-		if errors.Is(err, ErrBadReplica) {
-			return 0, refuseRequest(http.StatusBadRequest, "header %s: %v", replicaHeader, err)
-		}
 		refusal := refuseRequest(http.StatusServiceUnavailable, "header %s: %v", replicaHeader, err)
 		refusal.retry = true
 		return 0, refusal

@@ -99,9 +99,16 @@ func TestReplicasAreNotRouted(t *testing.T) {
 	}
 	req := rwRequest{message: v1(v1Series(named("n"), base)), headers: map[string]string{"THANOS-REPLICA": "1"}}
 	wantAnswer(t, req.send(t, h), 204)
-	for _, text := range []string{"4", "-1", "first"} {
+	for _, text := range []string{"-1", "first"} {
 		req.headers["THANOS-REPLICA"] = text
-		wantAnswer(t, req.send(t, h), 400, "THANOS-REPLICA")
+		wantAnswer(t, req.send(t, h), 400, "THANOS-REPLICA", "number")
+	}
+	// It would be there, had all receivers the same replication factor.
+	req.headers["THANOS-REPLICA"] = "4"
+	rec := req.send(t, h)
+	wantAnswer(t, rec, 503, "THANOS-REPLICA", ErrBadReplica.Error(), "must be the same on all receivers")
+	if rec.Header().Get("Retry-After") == "" {
+		t.Error("a bad replica has no Retry-After")
 	}
 	if len(peers.calls()) != 0 || len(to.stored) != 2 {
 		t.Errorf("%d calls, stored are %v", len(peers.calls()), to.stored)

@@ -51,6 +51,8 @@ var storageErrors = [...]struct {
 	{ErrUnavailable, ReasonUnavailable},
 	{ErrTenantFailed, ReasonUnavailable},
 	{ErrNoSpace, ReasonUnavailable},
+	// Not unavailable, or a router would leave the receiver alone as a whole.
+	{ErrBadReplica, ReasonFailed},
 	{ErrClosed, ReasonUnavailable},
 	{tsdb.ErrNotReady, ReasonUnavailable},
 	{tsdb.ErrClosed, ReasonUnavailable},

@@ -109,6 +109,9 @@ func TestReasonOf(t *testing.T) {
 		{tsdb.ErrClosed, ReasonUnavailable},
 		{tsdb.ErrNotReady, ReasonUnavailable},
 		{fmt.Errorf("write wal: %w", syscall.ENOSPC), ReasonUnavailable},
+		{fmt.Errorf("tenant t: %w", ErrBadReplica), ReasonFailed},
+		{&OverloadError{Reason: ReasonInFlightBytes}, ReasonUnavailable},
+		{&OverloadError{Reason: ReasonRequestBytes}, ReasonUnavailable},
 		{errors.New("who knows"), ReasonFailed},
 		{context.Canceled, ReasonFailed},
 	} {

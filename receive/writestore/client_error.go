@@ -15,6 +15,7 @@ import (
 //
 //	AlreadyExists                                  final: samples are refused
 //	Unavailable, DeadlineExceeded, Unimplemented   retryable: the peer is away
+//	InvalidArgument                                retryable: receive.ErrBadReplica
 //	all others                                     retryable: it failed
 //
 // Final is only what a peer says of samples. All else, a bad replica among it,
@@ -35,6 +36,8 @@ func newStatusError(ctx context.Context, err error) *StatusError {
 	switch e.Code {
 	case codes.AlreadyExists:
 		e.of = append(e.of, finalError{})
+	case codes.InvalidArgument:
+		e.of = append(e.of, receive.ErrBadReplica)
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Unimplemented:
 		e.of = append(e.of, receive.ErrUnavailable)
 	}
@@ -52,7 +55,7 @@ func (e *StatusError) Error() string {
 }
 
 // Unwrap returns the error of the context, if that ended the call, and
-// receive.ErrUnavailable for the codes above.
+// receive.ErrUnavailable or receive.ErrBadReplica for the codes above.
 func (e *StatusError) Unwrap() []error { return e.of }
 
 // finalError tells receive.ReasonOf that trying again does not help.
