@@ -142,10 +142,10 @@ func ParseLimits(text []byte) (*LimitSet, error) {
 
 // unknownYAMLKey is what the library says of a key it has no place for, with
 // the name of a type that nobody who writes the file has heard of.
-var unknownYAMLKey = regexp.MustCompile(`field (.*) not found in type \S+`)
+var unknownYAMLKey = regexp.MustCompile(`field (.*) not found in type .+`)
 
 // misplacedYAML is what it says of a value of another kind than expected.
-var misplacedYAML = regexp.MustCompile(`cannot unmarshal (.*) into \S+`)
+var misplacedYAML = regexp.MustCompile(`cannot unmarshal (.*) into .+`)
 
 func plainYAMLError(err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")

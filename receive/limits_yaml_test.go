@@ -183,3 +183,16 @@ func FuzzParseLimits(f *testing.F) {
 		}
 	})
 }
+
+// What is said of a file is said in the terms of the file.
+func TestErrorsOfLimitsNameNoTypes(t *testing.T) {
+	for _, text := range []string{
+		"write: {defaults: {}}", "writes: {}", "write: []", "write: {default: []}", "write: {global: {max_concurrency: {}}}",
+		"write: {default: {request: {series: 1}}}", "write: {default: {labels: 7}}", "write: {tenants: {a: {head: 1}}}", "write: {tenants: 1}",
+	} {
+		_, err := ParseLimits([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), "line 1") || strings.Contains(err.Error(), "receive.") || strings.Contains(err.Error(), "struct") || strings.Contains(err.Error(), "yaml") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
