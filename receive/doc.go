@@ -347,10 +347,13 @@
 // differently, each rightly by what it has: compare
 // varve_receive_hashring_config_hash.
 //
+// The external labels of a hashring are those of the tenants that it names, as in
+// Thanos: Tenants has them if TenantsOptions.ExternalLabels asks the
+// Hashrings. When they change, blocks that are cut already keep those they were cut
+// under, where Thanos ships them under the new ones.
+//
 // What differs from Thanos: a file is looked at more strictly (see
-// ParseHashrings), and one that is bad changes nothing; external labels are for
-// every tenant that a hashring takes, not only for those it names without a
-// pattern; and where zones are so uneven that replicas cannot be balanced over
+// ParseHashrings), and one that is bad changes nothing; and where zones are so uneven that replicas cannot be balanced over
 // them, the rest goes to any zone, while Thanos searches for ever.
 //
 // A write is acknowledged series by series: Quorum and Votes count what the

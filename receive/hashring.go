@@ -1,10 +1,6 @@
 package receive
 
-import (
-	"slices"
-
-	"github.com/prometheus/prometheus/model/labels"
-)
+import "slices"
 
 // HashringAlgorithm is how a hashring assigns series to endpoints.
 type HashringAlgorithm string
@@ -66,10 +62,6 @@ func (r *Hashring) Place(hash uint64, into []uint32) int {
 // Name returns the name of the hashring, or its position in the array, from 0,
 // if it has none.
 func (r *Hashring) Name() string { return r.config.name }
-
-// ExternalLabels returns the external labels of the hashring's tenants. They
-// yield to labels of the same name that the receiver has by itself.
-func (r *Hashring) ExternalLabels() labels.Labels { return r.config.externalLabels }
 
 // Endpoints returns the indices into Hashrings.Endpoints of all endpoints that
 // series of the tenant may be placed on, by address: with shuffle sharding the

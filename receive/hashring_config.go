@@ -81,6 +81,14 @@ func (s tenantSet) has(tenant string) bool {
 	})
 }
 
+// lists reports whether the set has this very name, whatever a name stands for.
+func (s tenantSet) lists(tenant string) bool {
+	if s.matcher != matchGlob {
+		return s.has(tenant)
+	}
+	return slices.Contains(s.names, tenant)
+}
+
 // hashringReport gathers what is wrong with one hashring.
 type hashringReport func(field, format string, args ...any)
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 const (
@@ -263,4 +265,20 @@ func (h *Hashrings) Endpoints() []Endpoint {
 		return nil
 	}
 	return h.endpoints
+}
+
+// ExternalLabels returns the external labels that a tenant has by the hashrings,
+// for TenantsOptions.ExternalLabels: those of the first that names it. As in
+// Thanos, a hashring does not name those tenants that it takes by a pattern or
+// because it takes all.
+func (h *Hashrings) ExternalLabels(tenant string) labels.Labels {
+	if h == nil {
+		return labels.EmptyLabels()
+	}
+	for _, entry := range h.entries {
+		if entry.config.tenants.lists(tenant) {
+			return entry.config.externalLabels
+		}
+	}
+	return labels.EmptyLabels()
 }

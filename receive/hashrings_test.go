@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/prometheus/model/labels"
 )
 
 func TestParseHashringsReadsAllThereIs(t *testing.T) {
@@ -37,15 +36,15 @@ func TestParseHashringsReadsAllThereIs(t *testing.T) {
 	}
 	for _, tenant := range []string{"a", "bb"} {
 		ring := resolve(t, h, tenant)
-		if got := ring.ExternalLabels(); ring.Name() != "big" || !labels.Equal(got, labels.FromStrings("env", "prod", "team", "a")) {
-			t.Errorf("tenant %s: hashring %s, external labels %s", tenant, ring.Name(), got)
+		if ring.Name() != "big" {
+			t.Errorf("tenant %s: hashring %s", tenant, ring.Name())
 		}
 		if got := ring.Endpoints(); len(got) != 2 {
 			t.Errorf("tenant %s: a shard of %d endpoints, want 2", tenant, len(got))
 		}
 	}
 	rest := resolve(t, h, "c")
-	if rest.Name() != "1" || rest.ExternalLabels().Len() != 0 || !slices.Equal(rest.Endpoints(), []uint32{3}) || rest.ReplicationFactor() != 1 {
+	if rest.Name() != "1" || !slices.Equal(rest.Endpoints(), []uint32{3}) || rest.ReplicationFactor() != 1 {
 		t.Errorf("tenant c: hashring %s, endpoints %v", rest.Name(), rest.Endpoints())
 	}
 }
@@ -227,5 +226,30 @@ func TestShardsAreTheSameEachTime(t *testing.T) {
 	wg.Wait()
 	if kept, made := h.entries[0].shards.stats(); kept != 4 || made < 20 {
 		t.Errorf("%d shards are kept, of %d made, want 4 of at least 20", kept, made)
+	}
+}
+
+// As in Thanos, the first hashring counts that names the tenant, and a pattern
+// names nobody but who is called so.
+func TestExternalLabelsOfHashrings(t *testing.T) {
+	h := parseHashrings(t, `[
+	  {"tenants": ["a*", "b", "?"], "tenant_matcher_type": "glob", "endpoints": ["r"], "external_labels": {"ring": "glob"}},
+	  {"tenants": ["b", "c", "ab"], "endpoints": ["r"], "external_labels": {"ring": "names", "team": "x"}},
+	  {"tenants": ["c", "d", "n"], "endpoints": ["r"], "external_labels": {"ring": "late"}},
+	  {"tenants": ["n"], "endpoints": ["r"]},
+	  {"endpoints": ["r"], "external_labels": {"ring": "all"}}
+	]`, HashringsOptions{})
+	for tenant, want := range map[string]string{
+		"b": `{ring="glob"}`, "a*": `{ring="glob"}`, "?": `{ring="glob"}`, "a": "{}",
+		"ab": `{ring="names", team="x"}`, // though the first hashring takes it
+		"c":  `{ring="names", team="x"}`, "d": `{ring="late"}`, "n": `{ring="late"}`,
+		"other": "{}", "": "{}",
+	} {
+		if got := h.ExternalLabels(tenant).String(); got != want {
+			t.Errorf("tenant %q: %s, want %s", tenant, got, want)
+		}
+	}
+	if got := (*Hashrings)(nil).ExternalLabels("b"); !got.IsEmpty() {
+		t.Errorf("without hashrings: %s", got)
 	}
 }

@@ -197,7 +197,7 @@ func (t *Tenants) writer(ctx context.Context, tenant string) (*slot, *head, erro
 func (t *Tenants) BlockDirs(yield func(dir string, external labels.Labels) bool) {
 	slots, _ := t.all()
 	for _, s := range slots {
-		if !yield(s.dir, s.external) {
+		if !yield(s.dir, s.labels()) {
 			return
 		}
 	}
@@ -218,16 +218,16 @@ func (t *Tenants) BlockLabels(dir string, id ulid.ULID) (external labels.Labels,
 		return labels.EmptyLabels(), false
 	}
 	s.mu.Lock()
-	h, idle, pending := s.head, s.idle, s.pending
+	h, idle, unseen := s.head, s.idle, s.pending || s.between
 	s.mu.Unlock()
 	if idle != nil {
 		return idle.labelsOf(id), idle.has(id)
 	}
-	if pending { // Opening it may set the block aside.
+	if unseen { // Opening it may set the block aside.
 		return labels.EmptyLabels(), false
 	}
 	if h == nil { // As after Close. Nothing is being cut.
-		return labelsOnDisk(s.dir, id, s.external)
+		return labelsOnDisk(s.dir, id, s.labels())
 	}
 	return h.labelsOf(id), h.loaded()[id]
 }
@@ -245,15 +245,7 @@ func (t *Tenants) Streams(yield func(external labels.Labels, mint, maxt int64) b
 		return
 	}
 	for _, s := range slots {
-		mint, maxt, ok := int64(math.MinInt64), int64(math.MaxInt64), true
-		if blocks := s.idleState(); blocks != nil {
-			mint, maxt, ok = blocks.timeRange()
-		} else if h, err := s.state(); h != nil && h.readFailure() == nil {
-			mint, ok = h.timeRange()
-		} else if err == nil {
-			ok = h != nil || s.isPending()
-		}
-		if ok && !yield(s.external, mint, maxt) {
+		if mint, maxt, ok := s.timeRange(); ok && !yield(s.labels(), mint, maxt) {
 			return
 		}
 	}

@@ -44,11 +44,12 @@ func (q *exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher
 		if q.opts.Tenant != "" && s.name != q.opts.Tenant {
 			continue
 		}
-		inner := consumeAny(s.external, matchers)
+		external := s.labels()
+		inner := consumeAny(external, matchers)
 		if len(inner) == 0 {
 			continue
 		}
-		found, err := q.one(s, start, end, inner)
+		found, err := q.one(s, external, start, end, inner)
 		if err != nil && !q.opts.Partial {
 			return nil, err
 		}
@@ -68,7 +69,7 @@ func consumeAny(external labels.Labels, matchers [][]*labels.Matcher) (inner [][
 	return inner
 }
 
-func (q *exemplarQuerier) one(s *slot, start, end int64, matchers [][]*labels.Matcher) (out []exemplar.QueryResult, err error) {
+func (q *exemplarQuerier) one(s *slot, external labels.Labels, start, end int64, matchers [][]*labels.Matcher) (out []exemplar.QueryResult, err error) {
 	h, err := q.read(s)
 	if h == nil || err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (q *exemplarQuerier) one(s *slot, start, end int64, matchers [][]*labels.Ma
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for i := range out {
 		builder.Reset(out[i].SeriesLabels)
-		s.external.Range(func(l labels.Label) { builder.Set(l.Name, l.Value) })
+		external.Range(func(l labels.Label) { builder.Set(l.Name, l.Value) })
 		out[i].SeriesLabels = builder.Labels()
 	}
 	return out, nil

@@ -24,6 +24,13 @@ type TenantsOptions struct {
 	// labels of then, and are not read from the local disk any more once they
 	// are shipped. What is in memory and its log shows, and gets, the new ones.
 	Labels labels.Labels
+	// ExternalLabels returns more external labels of one tenant, to which those in
+	// Labels and TenantLabel are preferred; Hashrings.ExternalLabels is such a
+	// function. It is called by many at once, when a tenant is first seen or
+	// opened and by each pass, and must not wait. When it returns others than
+	// before, the next pass opens the tenant anew, and what is said of changes of
+	// Labels holds. The metric's name is left out. Default nil: there are none.
+	ExternalLabels func(tenant string) labels.Labels
 	// TenantLabel is the external label that carries the tenant's name.
 	// Default "tenant_id".
 	TenantLabel string

@@ -39,7 +39,7 @@ func (t *Tenants) ChunkQuerierWithout(mint, maxt int64, without []string) (stora
 	if _, err := t.all(); err != nil {
 		return nil, err
 	}
-	return &tenantsQuerier{tenants: t, mint: mint, maxt: maxt, without: slices.Clone(without), open: map[*slot]storage.ChunkQuerier{}}, nil
+	return &tenantsQuerier{tenants: t, mint: mint, maxt: maxt, without: slices.Clone(without), open: map[*slot]storage.ChunkQuerier{}, labels: map[*slot]labels.Labels{}}, nil
 }
 
 // StoredQuerier returns a querier over one tenant's samples under the labels
@@ -78,6 +78,7 @@ type tenantsQuerier struct {
 
 	mu     sync.Mutex // guards what follows
 	open   map[*slot]storage.ChunkQuerier
+	labels map[*slot]labels.Labels // external, as they were when first looked at
 	closed bool
 }
 
@@ -94,10 +95,11 @@ func (q *tenantsQuerier) queriers(ctx context.Context, matchers []*labels.Matche
 		if opts.Tenant != "" && s.name != opts.Tenant {
 			continue
 		}
-		if _, ok := extlabels.Consume(s.external, matchers); !ok {
+		external := q.external(s)
+		if _, ok := extlabels.Consume(external, matchers); !ok {
 			continue
 		}
-		one, err := q.querier(ctx, s)
+		one, err := q.querier(ctx, s, external)
 		switch {
 		case err == nil && one != nil:
 			qs = append(qs, one)
@@ -110,9 +112,21 @@ func (q *tenantsQuerier) queriers(ctx context.Context, matchers []*labels.Matche
 	return qs, warnings, nil
 }
 
+// external returns the external labels of a tenant, the same for all reads.
+func (q *tenantsQuerier) external(s *slot) labels.Labels {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	external, ok := q.labels[s]
+	if !ok {
+		external = s.labels()
+		q.labels[s] = external
+	}
+	return external
+}
+
 // querier returns the querier on one tenant, or nil if that has no data in the
 // range.
-func (q *tenantsQuerier) querier(ctx context.Context, s *slot) (storage.ChunkQuerier, error) {
+func (q *tenantsQuerier) querier(ctx context.Context, s *slot, external labels.Labels) (storage.ChunkQuerier, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -125,7 +139,7 @@ func (q *tenantsQuerier) querier(ctx context.Context, s *slot) (storage.ChunkQue
 	if inner == nil || err != nil {
 		return nil, err
 	}
-	one := extlabels.NewChunkQuerier(inner, s.external, q.without)
+	one := extlabels.NewChunkQuerier(inner, external, q.without)
 	q.open[s] = one
 	return one, nil
 }

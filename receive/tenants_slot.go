@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,7 +33,6 @@ func reopenDelay(before int) time.Duration {
 type slot struct {
 	name     string
 	dir      string
-	external labels.Labels
 	metadata metadataStore
 	tenants  *Tenants
 
@@ -40,10 +40,12 @@ type slot struct {
 	// closed, compacted or flushed.
 	work chan struct{}
 
-	mu       sync.Mutex  // guards what follows
+	mu       sync.Mutex // guards what follows
+	external labels.Labels
 	head     *head       // nil if there is none at the moment
 	idle     *idleBlocks // what an idle tenant has instead
 	pending  bool        // what is on the disk was not opened yet
+	between  bool        // a head was closed, and another is to be opened at once
 	err      error       // why there is no head; nil if none was needed yet
 	closed   bool
 	removed  bool // another slot takes the place of this one
@@ -55,7 +57,7 @@ func newSlot(t *Tenants, name string) *slot {
 	s := &slot{
 		name:     name,
 		dir:      filepath.Join(t.dir, name),
-		external: labels.NewBuilder(t.opts.Labels).Set(t.opts.TenantLabel, name).Labels(),
+		external: t.externalOf(name),
 		tenants:  t,
 		work:     make(chan struct{}, 1),
 	}
@@ -103,6 +105,25 @@ func (s *slot) isPending() bool {
 	return s.pending && !s.closed
 }
 
+// timeRange returns the inclusive range in ms of what there is to be read, or
+// false if there is nothing. What a read would fail for, or has to wait for until a
+// head has looked at it, may be of any time.
+func (s *slot) timeRange() (mint, maxt int64, ok bool) {
+	s.mu.Lock()
+	h, blocks, err, unseen := s.head, s.idle, s.err, s.pending || s.between
+	gone := s.closed || s.removed
+	s.mu.Unlock()
+	mint, maxt = math.MinInt64, math.MaxInt64
+	switch {
+	case blocks != nil:
+		return blocks.timeRange()
+	case h != nil && h.readFailure() == nil && !gone:
+		mint, ok = h.timeRange()
+		return mint, maxt, ok
+	}
+	return mint, maxt, h != nil || err != nil || unseen || gone
+}
+
 // available returns nil if the tenant has a head or is idle, opening it if it
 // never was.
 func (s *slot) available(ctx context.Context) error {
@@ -133,6 +154,7 @@ func (s *slot) current(ctx context.Context) (*head, error) {
 func (s *slot) open() (*head, error) {
 	s.tenants.opening <- struct{}{}
 	defer func() { <-s.tenants.opening }()
+	s.relabel()
 	h := s.newHead()
 	if err := h.open(); err != nil {
 		return nil, s.notOpened(err)
@@ -141,7 +163,7 @@ func (s *slot) open() (*head, error) {
 	s.tenants.metrics.opens.Inc()
 	s.mu.Lock()
 	idle := s.idle
-	s.head, s.idle, s.pending, s.err, s.attempts = h, nil, false, nil, 0
+	s.head, s.idle, s.pending, s.between, s.err, s.attempts = h, nil, false, false, nil, 0
 	s.mu.Unlock()
 	if idle != nil {
 		idle.retire()
@@ -153,7 +175,7 @@ func (s *slot) open() (*head, error) {
 func (s *slot) newHead() *head {
 	t := s.tenants
 	return &head{
-		tenant: s.name, dir: s.dir, external: s.external, others: int(t.heads.Load()),
+		tenant: s.name, dir: s.dir, external: s.labels(), others: int(t.heads.Load()),
 		opts: t.opts, metrics: t.metrics, space: t.space, garbage: &t.garbage, claimRooms: &t.claimRooms,
 		log:     t.tsdbLog.With("tenant", s.name),
 		onFail:  func(f *headFailure) { t.failed(f.err) },
@@ -165,7 +187,7 @@ func (s *slot) newHead() *head {
 func (s *slot) notOpened(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err, s.pending = err, false
+	s.err, s.pending, s.between = err, false, false
 	s.retryAt = time.Now().Add(reopenDelay(s.attempts))
 	s.attempts++
 	s.tenants.failed(err)
@@ -257,7 +279,7 @@ func (s *slot) enter(ctx context.Context, use func(*head) (*gate, error)) (*head
 }
 
 // pass is one round of upkeep: a healthy head is compacted, and closed if it is
-// idle; one that failed is replaced; one that could not be opened is tried again
+// idle, or opened anew if its external labels have changed; one that failed is replaced; one that could not be opened is tried again
 // when its time has come; and an idle tenant may be removed.
 func (s *slot) pass(ctx context.Context) error {
 	if s.isPending() {
@@ -273,6 +295,9 @@ func (s *slot) pass(ctx context.Context) error {
 		return nil
 	case h == nil && err == nil:
 		if blocks := s.idleState(); blocks != nil {
+			if s.relabelled() {
+				return s.relabelIdle(blocks)
+			}
 			return s.tidyIdle(blocks)
 		}
 		return nil // Opened by whoever needs it.
@@ -280,6 +305,8 @@ func (s *slot) pass(ctx context.Context) error {
 		return s.retry()
 	case h.failure() != nil:
 		return s.replace(ctx, h)
+	case s.relabelled():
+		return s.relabelHead(ctx, h)
 	}
 	if err := h.maintain(ctx); err != nil || !h.idleFor(h.opts.IdleAfter) {
 		return err
@@ -308,7 +335,7 @@ const replaceWait = 10 * time.Second
 // head that can at least be read is left in place.
 func (s *slot) replace(ctx context.Context, h *head) error {
 	if err := s.tenants.space.look(h.replaySize()); err != nil {
-		return &TenantError{Tenant: s.name, External: s.external, Kind: ErrNoSpace, Err: err}
+		return &TenantError{Tenant: s.name, External: s.labels(), Kind: ErrNoSpace, Err: err}
 	}
 	waiting, cancel := context.WithTimeout(ctx, replaceWait)
 	defer cancel()

@@ -67,21 +67,23 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 	opts := receive.HandlerOptions{
 		TenantHeader: s.tenantHeader, DefaultTenant: s.defaultTenant, Limits: limits.Current, Logger: log, Registerer: reg,
 	}
-	runs := []func(context.Context) error{limits.Run}
+	by, err := hashrings(ctx, s, log, reg)
+	if err != nil {
+		return err
+	}
+	runs := []func(context.Context) error{limits.Run, by.follow}
 
 	if s.routes() {
-		var follow func(context.Context) error
-		if opts.Router, follow, err = newRouter(ctx, s, log, reg); err != nil {
+		if opts.Router, err = newRouter(s, by, log, reg); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, opts.Router.Close()) }()
-		runs = append(runs, follow)
 	}
 	mux := http.NewServeMux()
 	var kept storage
 	var to receive.Appendable // stays nil, and not a nil *receive.Tenants, where nothing is stored
 	if s.stores() {
-		if kept, err = openStorage(s, log, reg); err != nil {
+		if kept, err = openStorage(s, by, log, reg); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, kept.close()) }()

@@ -131,6 +131,8 @@ func TestFlagsAreRefusedByName(t *testing.T) {
 		{"remote-write.client-server-name", "a", "give --remote-write.client-tls-secure too"},
 		{"receive.otlp-promote-resource-attributes", "", "leave the flag out"},
 		{"receive.replication-factor", "0", "at least 1"},
+		{"receive.hashrings-file", "/nowhere", "no such file"},
+		{"receive.hashrings", "[]", "at least one hashring is needed"},
 		{"http-address", taken.Addr().String(), "choose another"},
 		{"remote-write.address", "nonsense", "choose another"},
 		{"grpc-address", taken.Addr().String(), "choose another"},
@@ -234,5 +236,17 @@ func TestTLS(t *testing.T) {
 	}
 	if strings.Contains(stored(t, stores, "n"), `"__name__":"n"`) {
 		t.Error("what came by connections that must not be is stored")
+	}
+}
+
+// The external labels of a hashring are on the series of the tenants it names.
+func TestExternalLabelsOfTheHashrings(t *testing.T) {
+	p := start(t, "--label=a=b", "--receive.local-endpoint=self:1",
+		`--receive.hashrings=[{"tenants": ["default-tenant"], "endpoints": ["self:1"], "external_labels": {"team": "x", "a": "c"}}]`)
+	if status, text := request(t, http.DefaultClient, fmt.Sprintf("http://%s/api/v1/receive", p.writes.Addr()), protobuf, remoteWrite(t, "m")); status != http.StatusNoContent {
+		t.Fatalf("answered %d %s", status, text)
+	}
+	if got := stored(t, p, "m"); !strings.Contains(got, `"team":"x"`) || !strings.Contains(got, `"a":"b"`) {
+		t.Errorf("stored is %s", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -16,38 +17,48 @@ import (
 	"github.com/varve-tsdb/varve/receive/writestore"
 )
 
-// newRouter returns a router by the hashrings, and what follows them until its
-// context is done.
-func newRouter(ctx context.Context, s *settings, log *slog.Logger, reg prometheus.Registerer) (*receive.Router, func(context.Context) error, error) {
-	rings, follow, err := hashrings(ctx, s, log, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	dial, err := dialer(s, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	router, err := receive.NewRouter(rings, s.self, dial, receive.RouterOptions{
-		ForwardTimeout: time.Duration(s.forwardTimeout), Logger: log, Registerer: reg,
-	})
-	return router, follow, err
+// rings are the hashrings of now, and what follows them until its context is
+// done.
+type rings struct {
+	now    func() *receive.Hashrings
+	follow func(context.Context) error
 }
 
+// externalLabels are those of a tenant.
+func (r rings) externalLabels(tenant string) labels.Labels { return r.now().ExternalLabels(tenant) }
+
 // hashrings returns the hashrings of the flags, which must be good for a start.
-func hashrings(ctx context.Context, s *settings, log *slog.Logger, reg prometheus.Registerer) (func() *receive.Hashrings, func(context.Context) error, error) {
+func hashrings(ctx context.Context, s *settings, log *slog.Logger, reg prometheus.Registerer) (rings, error) {
 	opts := receive.HashringsOptions{Algorithm: receive.HashringAlgorithm(s.algorithm), ReplicationFactor: s.replicationFactor}
-	if s.hashringsFile == "" {
-		rings, err := receive.ParseHashrings([]byte(s.hashrings), opts)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--receive.hashrings: %w", err)
+	if s.hashringsFile != "" {
+		file, err := receive.NewHashringFile(s.hashringsFile, receive.HashringFileOptions{Hashrings: opts, Logger: log, Registerer: reg})
+		if err == nil {
+			err = file.Load(ctx)
 		}
-		return func() *receive.Hashrings { return rings }, func(context.Context) error { return nil }, nil
+		if err != nil {
+			return rings{}, fmt.Errorf("--receive.hashrings-file: %w", err)
+		}
+		return rings{file.Current, file.Run}, nil
 	}
-	file, err := receive.NewHashringFile(s.hashringsFile, receive.HashringFileOptions{Hashrings: opts, Logger: log, Registerer: reg})
+	var fixed *receive.Hashrings
+	if s.hashrings != "" {
+		var err error
+		if fixed, err = receive.ParseHashrings([]byte(s.hashrings), opts); err != nil {
+			return rings{}, fmt.Errorf("--receive.hashrings: %w", err)
+		}
+	}
+	return rings{func() *receive.Hashrings { return fixed }, func(context.Context) error { return nil }}, nil
+}
+
+// newRouter returns a router by the hashrings.
+func newRouter(s *settings, by rings, log *slog.Logger, reg prometheus.Registerer) (*receive.Router, error) {
+	dial, err := dialer(s, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return file.Current, file.Run, file.Load(ctx)
+	return receive.NewRouter(by.now, s.self, dial, receive.RouterOptions{
+		ForwardTimeout: time.Duration(s.forwardTimeout), Logger: log, Registerer: reg,
+	})
 }
 
 // dialer returns what makes another receiver a peer that the router closes.

@@ -26,9 +26,9 @@ type storage struct {
 	ship  *block.Shipper
 }
 
-func openStorage(s *settings, log *slog.Logger, reg prometheus.Registerer) (kept storage, err error) {
+func openStorage(s *settings, by rings, log *slog.Logger, reg prometheus.Registerer) (kept storage, err error) {
 	kept.heads, err = receive.OpenTenants(string(s.dataDir), receive.TenantsOptions{
-		Labels: s.external.Labels, TenantLabel: s.tenantLabel, BlockDuration: time.Duration(s.blockDuration),
+		Labels: s.external.Labels, ExternalLabels: by.externalLabels, TenantLabel: s.tenantLabel, BlockDuration: time.Duration(s.blockDuration),
 		Retention: s.retention.OrForever(), LocalOnly: s.bucketConfig == "", OutOfOrderWindow: time.Duration(s.outOfOrder),
 		Logger: log, Registerer: reg,
 	})
