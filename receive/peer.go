@@ -74,8 +74,8 @@ type PeerRequest struct {
 	// Replica says which copy of its series the request is, counted from 1, as
 	// in Thanos. 0 is for series that no router has seen yet.
 	Replica int
-	// Tenants are the series by tenant. Thanos' routers send those of several
-	// tenants at once.
+	// Tenants are the series by tenant. A Router of this package hands over those
+	// of one, as Thanos' do up to v0.42.4; later ones of Thanos send several.
 	Tenants []PeerSeries
 }
 

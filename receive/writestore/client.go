@@ -41,7 +41,8 @@ func DialOptions() []grpc.DialOption {
 }
 
 // Write sends the series of each tenant in a call of its own, one after the
-// other, because what Thanos' receivers read is series of one tenant. It returns
+// other, because receivers of Thanos v0.42.4 read series of one tenant only, and
+// would lose the others without an error. It returns
 // nil, a *receive.PeerRefusal, or an error that errors.As finds *StatusError in
 // and that stands for all series; see receive.Peer. The bytes of the request are
 // not used any more once it returns.

@@ -44,7 +44,7 @@ func TestWhatIsSentArrives(t *testing.T) {
 	}
 }
 
-// Receivers of Thanos v0.42 read no other fields, and take a request without
+// Receivers of Thanos v0.42.4 read no other fields, and take a request without
 // them for an empty one.
 func TestThanosIsSentOneTenantACall(t *testing.T) {
 	var got []oracle

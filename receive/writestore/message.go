@@ -17,7 +17,7 @@ const (
 	fieldTimeseries = 1 // repeated prometheus_copy.TimeSeries
 	fieldTenant     = 2 // string
 	fieldReplica    = 3 // int64
-	fieldTuples     = 4 // repeated TimeSeriesTenantTuple
+	fieldTuples     = 4 // repeated TimeSeriesTenantTuple; not in v0.42.4
 )
 
 // maxTuples bounds the tenants of a message: an empty tuple is two bytes, and
