@@ -13,6 +13,7 @@ import (
 func TestReadyOnceTenantsAreOpen(t *testing.T) {
 	dir := t.TempDir()
 	open := clitest.SlowTenant(t, dir)
+	defer open()
 	p := start(t, "--label=a=b", "--tsdb.path="+dir)
 	url := fmt.Sprintf("http://%s/api/v1/receive", p.writes.Addr())
 	if status, text := request(t, http.DefaultClient, url, protobuf, remoteWrite(t, "m")); status != http.StatusNoContent {
