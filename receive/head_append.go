@@ -53,7 +53,7 @@ var (
 // which the appender leaves when it is done.
 func (h *head) appender(ctx context.Context, store *metadataStore) (app storage.AppenderV2, err error) {
 	defer h.fence("open an appender", false, &err)
-	return &headAppender{head: h, metadata: store, app: h.db.AppenderV2(ctx)}, nil
+	return &headAppender{head: h, metadata: store, app: h.db.Head().AppenderV2(ctx)}, nil
 }
 
 // Append adds a sample. Besides the errors of package storage it returns a
