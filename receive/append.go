@@ -57,7 +57,6 @@ type appendRun struct {
 	lone     []loneExemplars
 	doubtful []appendDoubt
 	tally    tally
-	refused  func(ls labels.Labels, t int64) // told of samples refused for good; may be nil
 
 	picked   []uint32 // if picky, the series to append
 	picky    bool

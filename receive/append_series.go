@@ -292,10 +292,6 @@ func (a *appendRun) breakPoint(kind sampleKind) {
 }
 
 func (a *appendRun) refusePoint(t *appendTarget, reason Reason, kind sampleKind, ts int64, err error) {
-	if a.refused != nil {
-		_ = a.describe(t) // Sees to it that there are labels.
-		a.refused(t.ls, ts)
-	}
 	a.settle(reason)
 	var n tallyCounts
 	n[kind] = 1

@@ -48,7 +48,7 @@ func (s *handlerScratch) recycle() bool {
 
 // forget drops all that belongs to the request and keeps capacity.
 func (a *appendRun) forget() {
-	a.to, a.tenant, a.refused = nil, "", nil
+	a.to, a.tenant = nil, ""
 	a.req.Release()
 	a.series.Release()
 	clear(a.labels[:cap(a.labels)])

@@ -127,6 +127,8 @@ func (c *hashringConfig) checkEndpoints(replicas int, wrong hashringReport) {
 		wrong("endpoints", "there are none: name at least one")
 	case n < replicas:
 		wrong("endpoints", "%d are too few for the replication factor %d: add some, or lower it", n, replicas)
+	case c.algorithm == AlgorithmKetama && n*replicas > maxSectionReplicas/sectionsPerEndpoint:
+		wrong("endpoints", "%d with the replication factor %d would take a table of %d MiB: put them into several hashrings, or use %q", n, replicas, n*replicas*sectionsPerEndpoint>>18, AlgorithmHashmod)
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 // ketama ring. It decides where series go and so cannot change.
 const sectionsPerEndpoint = 1000
 
+// maxSectionReplicas bounds the replicas of all sections of a ring, which take four
+// bytes each: 256 MiB.
+const maxSectionReplicas = 64 << 20
+
 // ketamaSection is a piece of a ring: it ends at hash, inclusive, and begins
 // after the section before it.
 type ketamaSection struct {

@@ -253,3 +253,16 @@ func TestExternalLabelsOfHashrings(t *testing.T) {
 		t.Errorf("without hashrings: %s", got)
 	}
 }
+
+// A ring must not take all memory, however many replicas somebody asks for.
+func TestParseHashringsBoundsTheTable(t *testing.T) {
+	var endpoints []string
+	for i := range 10_000 {
+		endpoints = append(endpoints, fmt.Sprintf("%q", fmt.Sprint("receiver-", i)))
+	}
+	config := fmt.Sprintf(`[{"algorithm": "ketama", "endpoints": [%s]}]`, strings.Join(endpoints, ","))
+	const want = `hashring[0]: endpoints: 10000 with the replication factor 9 would take a table of 343 MiB: put them into several hashrings, or use "hashmod"`
+	if _, err := ParseHashrings([]byte(config), HashringsOptions{ReplicationFactor: 9}); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

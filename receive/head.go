@@ -129,6 +129,7 @@ func (h *head) openDB() (err error) {
 	if err := h.locked(h.prepareLogs); err != nil {
 		return err
 	}
+	h.unlogged = &unloggedSeries{rooms: h.claimRooms}
 	h.db, err = tsdb.Open(h.dir, h.log, h.collected, h.tsdbOptions(), nil)
 	if err != nil {
 		return err
@@ -166,7 +167,6 @@ func (h *head) tsdbOptions() *tsdb.Options {
 		o.WALReplayConcurrency = 1
 	}
 	o.StripeSize = stripesFor(h.others, h.seriesBefore())
-	h.unlogged = &unloggedSeries{rooms: h.claimRooms}
 	o.SeriesLifecycleCallback = h.unlogged
 	// The default of 4 MiB is for one TSDB a process.
 	o.HeadChunksWriteBufferSize = chunks.MinWriteBufferSize

@@ -131,7 +131,8 @@ func openBareHead(dir string) (*tsdb.DB, error) {
 	h := &head{dir: dir, opts: TenantsOptions{}.withDefaults()}
 	opts := h.tsdbOptions()
 	opts.MaxExemplars = int64(h.opts.MaxExemplars) // As it is once they come.
-	opts.NewCompactorFunc = nil                    // It is to cut nothing.
+	opts.SeriesLifecycleCallback = nil
+	opts.NewCompactorFunc = nil // It is to cut nothing.
 	db, err := tsdb.Open(dir, nil, nil, opts, nil)
 	if err != nil {
 		return nil, err
