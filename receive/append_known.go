@@ -25,33 +25,68 @@ func (a *appendRun) appendSome(ctx context.Context, i int) (int, error) {
 		k.keyed = a.req.Outline(a.pickedAt(i+j), &k.Outline)
 	}
 	a.next = a.tx.refs.SeriesRefs().lookUp(batch, a.next)
-	for j := range batch {
-		k := &batch[j]
-		if k.ref != 0 {
-			a.tx.hits++
-			if k.Single && a.appendKnown(k) {
-				continue
-			}
+	for j := 0; j < len(batch); j++ {
+		n, err := a.appendKnown(batch[j:])
+		if err != nil {
+			a.fail(ctx, err)
 		}
-		if err := a.appendAt(ctx, a.pickedAt(i+j), k); err != nil {
+		if j += n; j == len(batch) {
+			break
+		}
+		if err := a.appendAt(ctx, a.pickedAt(i+j), &batch[j]); err != nil {
 			return 0, err
 		}
 	}
 	return len(batch), nil
 }
 
-// appendKnown appends the one float of a known series. It returns false if
-// there is more to be said about it than that it is stored.
-func (a *appendRun) appendKnown(k *knownSeries) bool {
+// floatAppender is how the float of a known series is appended.
+type floatAppender interface {
+	appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error)
+}
+
+// refFloats is the floatAppender of any storage.
+type refFloats struct{ RefAppender }
+
+func (r refFloats) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
+	return r.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
+}
+
+// appendKnown appends the floats of known series, up to the first of which there
+// is more to be said than that it is stored, and returns how many. A head has one
+// fence around all of them: one for each takes a twentieth of the time. The error
+// is that of the storage as a whole.
+func (a *appendRun) appendKnown(batch []knownSeries) (n int, err error) {
+	if a.tx.app == nil || batch[0].ref == 0 {
+		return 0, nil
+	}
+	a.tx.hits++
+	to := floatAppender(refFloats{a.tx.refs})
+	if h, ok := a.tx.refs.(*headAppender); ok {
+		if h.usable() != nil {
+			return 0, nil
+		}
+		defer h.head.fence("append", true, &err)
+		to = h
+	}
+	for n < len(batch) && a.appendFloat(to, &batch[n]) {
+		n++
+	}
+	return n, nil
+}
+
+// appendFloat appends the one float of a known series. It returns false if that
+// is not all there is to it.
+func (a *appendRun) appendFloat(to floatAppender, k *knownSeries) bool {
 	t := k.Float.Timestamp
-	if a.tx.app == nil || k.ref == droppedRef || t > min(maxTimestamp, a.limits.maxTime) || t < minTimestamp {
+	if k.ref == 0 || !k.Single || k.ref == droppedRef || t > min(maxTimestamp, a.limits.maxTime) || t < minTimestamp {
 		return false
 	}
 	last, fresh := a.seen.add(k.ref)
 	if !fresh {
 		return false
 	}
-	ref, err := a.tx.app.Append(k.ref, labels.EmptyLabels(), k.Float.StartTimestamp, t, k.Float.Value, nil, nil, storage.AOptions{})
+	ref, err := to.appendFloat(k.ref, k.Float.StartTimestamp, t, k.Float.Value)
 	if err != nil {
 		a.seen.removeLast(k.ref)
 		return false
@@ -70,8 +105,10 @@ func (a *appendRun) appendKnown(k *knownSeries) bool {
 // after the commit. k says what is known of it.
 func (a *appendRun) appendAt(ctx context.Context, i int, k *knownSeries) error {
 	a.at = uint32(i)
-	if err := a.req.Series(i, &a.series); err != nil {
-		return fmt.Errorf("series %d: %w", i, err)
+	if !k.keyed || !a.req.Single(&k.Outline, &a.series) {
+		if err := a.req.Series(i, &a.series); err != nil {
+			return fmt.Errorf("series %d: %w", i, err)
+		}
 	}
 	if err := a.appendSeries(ctx, k.ref); err != nil {
 		return fmt.Errorf("series %d: %w", i, err)

@@ -60,10 +60,7 @@ func (h *head) appender(ctx context.Context, store *metadataStore) (app storage.
 // *TenantError if the head has failed, and ErrSeriesUnlogged. An appender that is
 // making no series itself waits instead, for a second at most.
 func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
-	if a.done {
-		return 0, tsdb.ErrAppenderClosed
-	}
-	if err := a.head.failure(); err != nil {
+	if err := a.usable(); err != nil {
 		return 0, err
 	}
 	defer a.head.fence("append", true, &err)
@@ -92,8 +89,25 @@ func (a *headAppender) appendByLabels(ls labels.Labels, st, t int64, v float64, 
 	if err := a.head.unlogged.claim(a, hash); err != nil {
 		return 0, err
 	}
-	defer a.head.unlogged.release(a, hash)
-	return a.app.Append(0, ls, st, t, v, h, fh, opts)
+	ref, err := a.app.Append(0, ls, st, t, v, h, fh, opts)
+	a.head.unlogged.release(a, hash)
+	return ref, err
+}
+
+// usable returns why nothing can be appended, or nil.
+func (a *headAppender) usable() error {
+	if a.done {
+		return tsdb.ErrAppenderClosed
+	}
+	return a.head.failure()
+}
+
+// appendFloat is Append of a float to a series known by ref. The caller has found
+// the appender usable, and has put up the fence.
+func (a *headAppender) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
+	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
+	a.moved = a.moved || out != 0 && out != ref
+	return out, err
 }
 
 func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {

@@ -41,6 +41,9 @@ type Outline struct {
 	// Single. Of any other the rest has to be decoded with Request.Series.
 	Float  Sample
 	Single bool
+
+	labels   span // 1.0: the labels with their tags; 2.0: the references
+	metadata bool
 }
 
 // Seed prepares r for Outline: it hashes the symbols of a 2.0 request, once.
@@ -96,7 +99,7 @@ func (r *Request) outlineV1(at span, out *Outline) bool {
 	if n == 0 || n > MaxLabels {
 		return false
 	}
-	out.Key = r.key(body[at.off:pos])
+	out.Key, out.labels = r.key(body[at.off:pos]), span{at.off, uint32(pos)}
 	return r.outlineRest(pos, end, out, V1)
 }
 
@@ -121,7 +124,7 @@ func (r *Request) outlineV2(at span, out *Outline) bool {
 	if n == 0 || n%2 != 0 || n > 2*MaxLabels {
 		return false
 	}
-	out.Key = key
+	out.Key, out.labels = key, refs
 	if !r.outlineRest(pos, end, out, V2) {
 		return false
 	}
@@ -142,7 +145,7 @@ func (r *Request) chain(k *Key, ref uint64) bool {
 // outlineRest looks at what follows the labels.
 func (r *Request) outlineRest(pos, end int, out *Outline, v Version) bool {
 	body := r.body
-	out.Single = false
+	out.Single, out.metadata = false, false
 	for others := 0; pos < end; others++ {
 		tag := body[pos]
 		if tag == tagLabels || tag&7 != 2 || tag > tagMetadata {
@@ -157,6 +160,7 @@ func (r *Request) outlineRest(pos, end int, out *Outline, v Version) bool {
 			if pos != end || !r.addMetadata(at, &out.Key) {
 				return false
 			}
+			out.metadata = true
 			break
 		}
 		out.Single = others == 0 && tag == tagSample && outlineSample(body, at, &out.Float, v)

@@ -1,6 +1,7 @@
 package writepb
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"testing"
@@ -40,6 +41,12 @@ func checkOutlines(t *testing.T, v Version, body []byte) {
 			continue
 		}
 		is := identity(&r, &s)
+		var single Series
+		if r.Single(&o, &single) {
+			if !o.Single || s.HasMetadata || len(single.Samples) != 1 || !sameSample(single.Samples[0], o.Float) || identity(&r, &single) != is || !bytes.Equal(single.RawLabels(), s.RawLabels()) {
+				t.Fatalf("series %d is %s %v by its outline, and %s %v", i, identity(&r, &single), single.Samples, is, s.Samples)
+			}
+		}
 		if other, ok := known[o.Key]; ok && other != is {
 			t.Fatalf("two series of one key:\n%s\n%s", is, other)
 		}

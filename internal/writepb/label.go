@@ -173,14 +173,23 @@ func (s *Series) leadingRefs(rd *reader) {
 	if next < 0 {
 		return
 	}
-	for pos := int(at.off); pos < next; {
-		ref, end := shortVarint(rd.body, pos, next)
-		if end < 0 || len(s.refs) >= 2*MaxLabels {
-			s.refs = s.refs[:0]
-			return // The reader says what is wrong.
-		}
-		s.refs = append(s.refs, uint32(ref))
-		pos = end
+	packed := newReader(rd.body, at, rd.message)
+	if s.appendRefs(&packed); packed.pos < packed.end {
+		s.refs = s.refs[:0] // The reader says what is wrong.
+		return
 	}
 	rd.pos = next
+}
+
+// appendRefs decodes references up to the end, or to one that is not as known
+// writers put them.
+func (s *Series) appendRefs(rd *reader) {
+	for rd.pos < rd.end && len(s.refs) < 2*MaxLabels {
+		ref, next := shortVarint(rd.body, rd.pos, rd.end)
+		if next < 0 {
+			return
+		}
+		s.refs = append(s.refs, uint32(ref))
+		rd.pos = next
+	}
 }

@@ -68,6 +68,24 @@ func (r *Request) Series(i int, s *Series) error {
 	return rd.err
 }
 
+// Single is Series for a series of which Outline has told all but the labels:
+// one float without metadata. It returns false of any other, and of labels that
+// are not as every known writer puts them.
+func (r *Request) Single(o *Outline, s *Series) bool {
+	if !o.Single || o.metadata {
+		return false
+	}
+	s.reset(r)
+	rd := newReader(r.body, o.labels, "TimeSeries")
+	if r.version == V2 {
+		s.appendRefs(&rd)
+	} else {
+		s.leadingLabels(&rd)
+	}
+	s.Samples = append(s.Samples, o.Float)
+	return rd.pos == rd.end
+}
+
 // makeRoom makes room for what a long series holds.
 func (s *Series) makeRoom(at span) error {
 	if at.end-at.off <= fewBytes {
