@@ -121,13 +121,21 @@ func histogramRunsOver(rd reader) bool {
 		if !ok {
 			return false
 		}
-		if (num == fieldNegativeDeltas || num == fieldPositiveDeltas) && typ == protowire.BytesType {
-			if at := rd.bytes(); at.end > at.off && rd.body[at.end-1] >= 0x80 {
-				return true
-			}
+		if typ != protowire.BytesType {
+			rd.skip(typ)
 			continue
 		}
-		rd.skip(typ)
+		at := rd.bytes()
+		switch num {
+		case fieldNegativeDeltas, fieldPositiveDeltas:
+			if at.end > at.off && rd.body[at.end-1] >= 0x80 {
+				return true
+			}
+		case fieldNegativeCounts, fieldPositiveCounts, fieldCustomValues:
+			if (at.end-at.off)%8 != 0 {
+				return true
+			}
+		}
 	}
 }
 
