@@ -108,6 +108,8 @@ func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct
 	case nil:
 		u.room.owners[i] = a
 	case a:
+		// It still is, after another series: it was made.
+		a.made.Store(true)
 		return nil
 	default:
 		return owner.ended

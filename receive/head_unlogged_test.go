@@ -81,6 +81,38 @@ func TestSeriesOfEachOther(t *testing.T) {
 	}
 }
 
+// A series that a transaction makes stays its own when it comes again by its
+// labels, whatever was appended to in between.
+func TestSeriesComesAgainByItsLabels(t *testing.T) {
+	dir := t.TempDir()
+	tenants := openTenants(t, dir, TenantsOptions{})
+	add := func(app storage.AppenderV2, instance string, ts int64) error {
+		_, err := app.Append(0, up(instance), 0, ts, 1, nil, nil, storage.AOptions{})
+		return err
+	}
+	before := mustAppender(t, tenants)
+	if err := errors.Join(add(before, "old", base), before.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	first, second := mustAppender(t, tenants), mustAppender(t, tenants)
+	if err := errors.Join(add(first, "new", base), add(first, "old", base+1), add(first, "new", base+1)); err != nil {
+		t.Fatal(err)
+	}
+	if ref, _ := second.(storage.GetRef).GetRef(up("new"), up("new").Hash()); ref != 0 {
+		t.Error("a series that is not logged yet is offered by reference")
+	}
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(add(second, "new", base+2), second.Commit()) }()
+	time.Sleep(20 * time.Millisecond)
+	if err := errors.Join(first.Commit(), <-done, tenants.Close()); err != nil {
+		t.Fatal(err)
+	}
+	tenants = openTenants(t, dir, TenantsOptions{})
+	if got := mustReadAll(t, tenants, equal("instance", "new")); len(got) != 1 || len(got[0].points) != 3 {
+		t.Errorf("after a restart: %v", got)
+	}
+}
+
 // An appender may append to what exists while another is open, and has its own
 // series by reference.
 func TestSeriesThatExistsIsNobodys(t *testing.T) {
