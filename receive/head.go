@@ -64,9 +64,10 @@ type head struct {
 	unlogged *unloggedSeries
 	sync     *logSync // nil without SyncOnCommit
 
-	writers gate
-	readers gate
-	failed  atomic.Pointer[headFailure]
+	writers    gate
+	readers    gate
+	committing sync.Mutex // held while a transaction is committed
+	failed     atomic.Pointer[headFailure]
 	// former are the labels of blocks that were cut under others than external.
 	former map[ulid.ULID]labels.Labels
 

@@ -159,7 +159,7 @@ func (a *headAppender) Commit() (err error) {
 	if err := a.head.failure(); err != nil {
 		return err
 	}
-	if err := a.app.Commit(); err != nil {
+	if err := a.head.commit(a.app); err != nil {
 		// A write that failed in the middle leaves a torn record, and all that
 		// comes after it would be dropped by the next replay. So this log is
 		// not written to again; opening the tenant anew repairs it.
@@ -182,6 +182,18 @@ func (a *headAppender) Commit() (err error) {
 		a.head.addExemplars(a.exemplars)
 	}
 	return nil
+}
+
+// commit ends a transaction of the TSDB, one at a time. The TSDB logs the samples
+// first and puts them into memory then. If two transactions overtook each other in
+// between, samples of a series that came in order would lie in the log the other
+// way round: a replay takes the older one for one out of order, which it expects
+// in the other log, and drops it. Nothing waits for the disk here, and the log
+// takes one at a time in any case.
+func (h *head) commit(app storage.AppenderV2) error {
+	h.committing.Lock()
+	defer h.committing.Unlock()
+	return app.Commit()
 }
 
 // logged has the last word on what was written to the logs, before anybody is

@@ -3,6 +3,7 @@ package receive
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/storage"
 )
@@ -41,4 +42,50 @@ func TestCommitBesideAFailureIsNotAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustWrite(t, tenants, "a", base+seconds(1), 1, up("1"))
+}
+
+// onceLogged is called when a transaction is in the log and not in memory yet.
+type onceLogged func()
+
+func (f onceLogged) Notify() { f() }
+
+// Two samples of a series that come side by side are both there after a restart,
+// as they were before it: no transaction overtakes one that is in the log already.
+func TestTransactionsDoNotOvertakeEachOther(t *testing.T) {
+	leakCheck(t)
+	dir := t.TempDir()
+	opts := TenantsOptions{OutOfOrderWindow: time.Hour}
+	tenants := openTenants(t, dir, opts)
+	mustWrite(t, tenants, "a", base, 1, up("1"))
+	newer, older := mustAppender(t, tenants), mustAppender(t, tenants)
+	for app, ts := range map[storage.AppenderV2]int64{newer: base + seconds(2), older: base + seconds(1)} {
+		if _, err := app.Append(0, up("1"), 0, ts, 1, nil, nil, storage.AOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, first := make(chan error, 1), true
+	tenants.slots["a"].head.db.SetWriteNotified(onceLogged(func() {
+		if !first {
+			return
+		}
+		first = false
+		go func() { done <- older.Commit() }()
+		select {
+		case err := <-done:
+			done <- err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}))
+	if err := errors.Join(newer.Commit(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"before", "after"} {
+		if got := mustReadAll(t, tenants); len(got) != 1 || len(got[0].points) != 3 {
+			t.Errorf("%s a restart: %v", when, got)
+		}
+		if err := tenants.Close(); err != nil {
+			t.Fatal(err)
+		}
+		tenants = openTenants(t, dir, opts)
+	}
 }
