@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -90,6 +91,37 @@ func TestExternalLabelsOfATenant(t *testing.T) {
 		if want := []string{"x", "y"}[i]; !ready || external.Get("team") != want || external.Get("region") != "own" {
 			t.Errorf("block %d is to be shipped: %v, as %s, want team %s", i, ready, external, want)
 		}
+	}
+}
+
+// A tenant that has other labels but cannot be opened anew yet, as its log might
+// not fit on the disk once more, is looked after as ever: what is due becomes a
+// block under the labels of before.
+func TestExternalLabelsThatWaitForSpace(t *testing.T) {
+	leakCheck(t)
+	team := newTeamLabels("x")
+	tenants := openTenants(t, t.TempDir(), team.options())
+	for i := range 4 {
+		mustWrite(t, tenants, "a", base+seconds(10*i), 1, up("1"))
+	}
+	team.team.Store("y")
+	tenants.space.min = math.MaxInt64
+	if err := tenants.Compact(t.Context()); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("the pass returns %v", err)
+	}
+	blocks := blocksOf(t, tenants, "a")
+	if len(blocks) == 0 {
+		t.Fatal("nothing was cut")
+	}
+	tenants.space.min = 1
+	if err := tenants.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustReadAll(t, tenants, equal("team", "y")); len(got) != 1 || len(got[0].points) != 4 {
+		t.Errorf("read %v", got)
+	}
+	if external, ready := tenants.BlockLabels(filepath.Join(tenants.dir, "a"), blocks[0].ULID); !ready || external.Get("team") != "x" {
+		t.Errorf("the block is to be shipped: %v, as %s", ready, external)
 	}
 }
 

@@ -306,7 +306,12 @@ func (s *slot) pass(ctx context.Context) error {
 	case h.failure() != nil:
 		return s.replace(ctx, h)
 	case s.relabelled():
-		return s.relabelHead(ctx, h)
+		err := s.relabelHead(ctx, h)
+		if now, _ := s.state(); now != h {
+			return err
+		}
+		// It cannot be opened anew for now, and would grow without bound.
+		return errors.Join(err, h.maintain(ctx))
 	}
 	if err := h.maintain(ctx); err != nil || !h.idleFor(h.opts.IdleAfter) {
 		return err
