@@ -49,7 +49,7 @@ type unloggedSeries struct {
 }
 
 // claimRoom has the owners of series. Few heads make series at any time, so they
-// share them.
+// share them: one that nobody is in may go to another head.
 type claimRoom struct {
 	// table numbers the hashes of series that have had an owner since it was
 	// empty, and owners has these by number; nil is none any more.
@@ -154,14 +154,18 @@ func (u *unloggedSeries) disown(hash uint64) {
 	}
 }
 
-// tidy forgets the hashes that have no owner any more, once they are many.
+// tidy forgets the hashes that have no owner any more, once they are many: most
+// that are claimed were there before and are given back next, and to empty a room
+// that has been large takes many times as long as to claim a series.
 func (u *unloggedSeries) tidy() {
 	switch had := len(u.room.owners); {
 	case u.claims == 0 && had > maxClaimRoom:
 		u.room = nil
 	case u.claims == 0:
-		u.room.table.reset()
-		u.room.owners = u.room.owners[:0]
+		if 4*had > len(u.room.table.slots) {
+			u.room.table.reset()
+			u.room.owners = u.room.owners[:0]
+		}
 		u.rooms.Put(u.room)
 		u.room = nil
 	case had > 4*u.claims+maxClaimRoom:

@@ -3,6 +3,7 @@ package receive
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
+	"pgregory.net/rapid"
 )
 
 // What was acknowledged is there after a restart, also if another transaction
@@ -111,6 +113,60 @@ func TestSeriesComesAgainByItsLabels(t *testing.T) {
 	if got := mustReadAll(t, tenants, equal("instance", "new")); len(got) != 1 || len(got[0].points) != 3 {
 		t.Errorf("after a restart: %v", got)
 	}
+}
+
+// However transactions claim series, make them or find them there, and end, each
+// series has the owner that it should have, and what is kept of others is bounded.
+func TestClaimsAgainstModel(t *testing.T) {
+	const series = 100
+	rapid.Check(t, func(t *rapid.T) {
+		room, _ := newClaimRoom().(*claimRoom)
+		u := &unloggedSeries{rooms: &sync.Pool{New: func() any { return room }}, strict: true}
+		apps := [3]*headAppender{{}, {}, {}}
+		owners := map[string]*headAppender{}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			a := apps[rapid.IntRange(0, 2).Draw(t, "transaction")]
+			if rapid.IntRange(0, 9).Draw(t, "end") == 0 {
+				maps.DeleteFunc(owners, func(_ string, of *headAppender) bool { return of == a })
+				u.end(a)
+				continue
+			}
+			instance := fmt.Sprint(rapid.IntRange(0, series-1).Draw(t, "series"))
+			ls, of := up(instance), owners[instance]
+			ended := u.take(a, ls.Hash())
+			if foreign := of != nil && of != a; foreign != (ended != nil) {
+				t.Fatalf("series %s is another's: %v, but is given: %v", instance, foreign, ended == nil)
+			}
+			if ended != nil {
+				continue
+			}
+			if of == nil && rapid.Bool().Draw(t, "new") {
+				if err := u.PreCreation(ls); err != nil {
+					t.Fatal(err)
+				}
+				owners[instance] = a
+			}
+			u.release(a, ls.Hash())
+			for i := range series {
+				instance, hash := fmt.Sprint(i), up(fmt.Sprint(i)).Hash()
+				if got := u.owner(hash); got != owners[instance] {
+					t.Fatalf("the owner of %d is %p, want %p", i, got, owners[instance])
+				}
+			}
+			if u.claims != len(owners) || (u.room == nil) != (len(owners) == 0) {
+				t.Fatalf("%d claims, want %d", u.claims, len(owners))
+			}
+			if kept := len(room.owners); len(owners) == 0 && kept > fewestSlots {
+				t.Fatalf("%d series that have no owner are kept", kept)
+			}
+		}
+		for _, a := range apps {
+			u.end(a)
+		}
+		if u.claims != 0 || u.room != nil {
+			t.Errorf("%d claims are left", u.claims)
+		}
+	})
 }
 
 // An appender may append to what exists while another is open, and has its own
