@@ -121,6 +121,10 @@ func TestCommitsShareSyncs(t *testing.T) {
 	for i := 1; i < commits; i++ {
 		commit(i)
 	}
+	inMemory := tenants.slots["a"].head.db.Head()
+	for inMemory.NumSeries() < commits { // Reading beside it is a race in the TSDB.
+		time.Sleep(time.Millisecond)
+	}
 	for len(mustReadAll(t, tenants)) < commits { // They are in memory, and wait.
 		time.Sleep(time.Millisecond)
 	}
