@@ -156,14 +156,8 @@ func (a *headAppender) Commit() (err error) {
 	if a.moved {
 		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
 	}
-	if err := a.head.failure(); err != nil {
+	if err := a.commit(); err != nil {
 		return err
-	}
-	if err := a.head.commit(a.app); err != nil {
-		// A write that failed in the middle leaves a torn record, and all that
-		// comes after it would be dropped by the next replay. So this log is
-		// not written to again; opening the tenant anew repairs it.
-		return a.head.fail("write to the write-ahead log", err, false)
 	}
 	a.head.unlogged.end(a)
 	if err := a.head.logged(); err != nil {
@@ -184,16 +178,28 @@ func (a *headAppender) Commit() (err error) {
 	return nil
 }
 
-// commit ends a transaction of the TSDB, one at a time. The TSDB logs the samples
-// first and puts them into memory then. If two transactions overtook each other in
-// between, samples of a series that came in order would lie in the log the other
-// way round: a replay takes the older one for one out of order, which it expects
-// in the other log, and drops it. Nothing waits for the disk here, and the log
-// takes one at a time in any case.
-func (h *head) commit(app storage.AppenderV2) error {
+// commit has the TSDB commit the transaction, one of the head at a time. The TSDB
+// logs the samples first and puts them into memory then. If two transactions
+// overtook each other in between, samples of a series that came in order would lie
+// in the log the other way round: a replay takes the older one for one out of
+// order, which it expects in the other log, and drops it. Nothing waits for the
+// disk here, and the log takes one at a time in any case.
+func (a *headAppender) commit() (err error) {
+	h := a.head
 	h.committing.Lock()
 	defer h.committing.Unlock()
-	return app.Commit()
+	// Before the next one comes, who finds the head failed.
+	defer h.fence("commit", true, &err)
+	if err := h.failure(); err != nil {
+		return err
+	}
+	if err := a.app.Commit(); err != nil {
+		// A write that failed in the middle leaves a torn record, and all that
+		// comes after it would be dropped by the next replay. So this log is
+		// not written to again; opening the tenant anew repairs it.
+		return h.fail("write to the write-ahead log", err, false)
+	}
+	return nil
 }
 
 // logged has the last word on what was written to the logs, before anybody is

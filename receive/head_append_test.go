@@ -89,3 +89,31 @@ func TestTransactionsDoNotOvertakeEachOther(t *testing.T) {
 		tenants = openTenants(t, dir, opts)
 	}
 }
+
+// Who waits to commit while another's commit breaks the head is told so, and
+// touches it no more: locks of series may be held for good.
+func TestCommitBehindOneThatBreaksTheHead(t *testing.T) {
+	leakCheckButLogs(t)
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	mustWrite(t, tenants, "a", base, 1, up("1"), up("2"))
+	breaks, waits := mustAppender(t, tenants), mustAppender(t, tenants)
+	for instance, app := range map[string]storage.AppenderV2{"1": breaks, "2": waits} {
+		if _, err := app.Append(0, up(instance), 0, base+seconds(1), 1, nil, nil, storage.AOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	tenants.slots["a"].head.db.SetWriteNotified(onceLogged(func() {
+		go func() { done <- waits.Commit() }()
+		time.Sleep(20 * time.Millisecond)
+		panic("the disk is on fire")
+	}))
+	wantFailed(t, "the commit that breaks it", breaks.Commit(), "a")
+	wantFailed(t, "the one behind it", <-done, "a")
+	if err := tenants.Compact(t.Context()); err != nil { // opens the tenant again
+		t.Fatal(err)
+	}
+	if got := mustReadAll(t, tenants, equal("instance", "2")); len(got) != 1 || len(got[0].points) != 1 {
+		t.Errorf("what was behind it is there: %v", got)
+	}
+}
