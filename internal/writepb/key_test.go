@@ -61,7 +61,7 @@ func sameSample(a, b Sample) bool {
 // identity writes out what the key of a series stands for.
 func identity(r *Request, s *Series) string {
 	ls, err := s.AppendLabels(nil)
-	text := fmt.Sprintf("%q %v", ls, err)
+	text := fmt.Sprintf("%q %v", ls, err == nil) // Errors name places.
 	if s.HasMetadata {
 		help, errHelp := r.Symbol(s.Metadata.HelpRef)
 		unit, errUnit := r.Symbol(s.Metadata.UnitRef)
