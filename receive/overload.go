@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,13 @@ type overload struct {
 	mu      sync.Mutex // guards what follows
 	used    overloadUsage
 	tenants map[string]*tenantLoad
+	// tidyAt is how many tenants there have to be for it to be worth looking for
+	// those whose rates have run out.
+	tidyAt int
 }
+
+// fewestLoads is how many tenants that send nothing any more may be kept.
+const fewestLoads = 1024
 
 // overloadUsage is what all requests take now.
 type overloadUsage struct {
@@ -43,9 +50,13 @@ type overloadUsage struct {
 type tenantLoad struct {
 	requests int
 	rate     sampleRate
+	// idleAt is when the rate has run out of a tenant without requests.
+	idleAt time.Time
 }
 
-func newOverload() *overload { return &overload{tenants: map[string]*tenantLoad{}} }
+func newOverload() *overload {
+	return &overload{tenants: map[string]*tenantLoad{}, tidyAt: fewestLoads}
+}
 
 func (o *overload) usage() overloadUsage {
 	o.mu.Lock()
@@ -84,6 +95,7 @@ func (o *overload) admit(a *admission, said int64) *requestError {
 	t := o.tenants[a.tenant]
 	if t == nil {
 		t = &tenantLoad{}
+		o.tidy(now)
 	}
 	if err := a.tenantHasRoom(t, now); err != nil {
 		return err
@@ -240,8 +252,24 @@ func (a *admission) release() {
 	a.body, a.decoded = 0, 0
 	t := o.tenants[a.tenant]
 	t.requests--
-	_ = t.rate.wait(time.Now(), &a.limits) // It may have run out.
-	if t.requests == 0 && t.rate.level == 0 {
+	now := time.Now()
+	_ = t.rate.wait(now, &a.limits) // It may have run out.
+	switch {
+	case t.requests > 0:
+	case t.rate.level == 0:
 		delete(o.tenants, a.tenant)
+	default:
+		t.idleAt = now.Add(t.rate.runsOut(&a.limits))
 	}
+}
+
+// tidy forgets tenants whose rates have run out since their last request, once
+// there are many: whoever may write could name any number of them. The caller
+// holds mu.
+func (o *overload) tidy(now time.Time) {
+	if len(o.tenants) < o.tidyAt {
+		return
+	}
+	maps.DeleteFunc(o.tenants, func(_ string, t *tenantLoad) bool { return t.requests == 0 && !now.Before(t.idleAt) })
+	o.tidyAt = max(fewestLoads, 2*len(o.tenants))
 }

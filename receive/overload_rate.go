@@ -33,9 +33,22 @@ func (r *sampleRate) wait(now time.Time, l *Limits) time.Duration {
 	if over < 0 {
 		return 0
 	}
-	// A limit may be as small as one likes, and time.Duration is not as long.
-	return max(time.Duration(min(over/l.SamplesPerSecond, mostRateWait.Seconds())*float64(time.Second)), time.Millisecond)
+	return max(secondsUpTo(over/l.SamplesPerSecond, mostRateWait), time.Millisecond)
 }
+
+// runsOut returns how long it takes until the bucket is empty, if nothing comes.
+func (r *sampleRate) runsOut(l *Limits) time.Duration {
+	return secondsUpTo(r.level/l.SamplesPerSecond, mostRateKept)
+}
+
+// secondsUpTo bounds what may be longer than time.Duration is, as a limit may be as
+// small as one likes.
+func secondsUpTo(seconds float64, most time.Duration) time.Duration {
+	return time.Duration(min(seconds, most.Seconds()) * float64(time.Second))
+}
+
+// mostRateKept bounds how long is remembered what a tenant has sent.
+const mostRateKept = 24 * time.Hour
 
 // mostRateWait bounds what a sender is told to wait, so that it notices before
 // long that a limit was raised.

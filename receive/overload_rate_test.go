@@ -1,7 +1,10 @@
 package receive
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -73,4 +76,26 @@ func TestSampleRateThatChanges(t *testing.T) {
 	if wait := rate.wait(now, &Limits{}); wait != 0 {
 		t.Errorf("a wait of %v without a limit", wait)
 	}
+}
+
+// Tenants that are named once and never again are forgotten once their rate has
+// run out, though nothing of theirs was ever stored.
+func TestRatesOfTenantsThatAreGoneAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTestHandler(t, newFakeStorage(), HandlerOptions{Limits: func() *LimitSet {
+			return &LimitSet{Default: Limits{SamplesPerSecond: 1}}
+		}})
+		send := func(tenant string) {
+			// No metric name: nothing of it is stored.
+			req := rwRequest{message: v1(v1Series(nil, nowMs())), headers: map[string]string{DefaultTenantHeader: tenant}}
+			wantAnswer(t, req.send(t, h), http.StatusBadRequest)
+		}
+		for i := range 4 * fewestLoads {
+			send(fmt.Sprint("once-", i))
+			time.Sleep(time.Second)
+		}
+		if n := len(h.load.tenants); n > fewestLoads+1 {
+			t.Errorf("the rates of %d tenants are kept", n)
+		}
+	})
 }
