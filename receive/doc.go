@@ -190,7 +190,10 @@
 // for one series are handled at the same moment, a sample of one can be dropped
 // as out of order after the other's commit and is counted as stored. Senders
 // keep a series on one connection for this reason. Likewise a second value for
-// a time within the out-of-order window of a head is dropped without a word.
+// a time within the out-of-order window of a head is dropped without a word. And
+// where a sample is more than half a block older than the newest of its tenant, a
+// transaction that was opened before may bring an older one of the same series: it
+// is stored, but a replay of the log drops it.
 //
 // A head writes a new series to its log with the transaction that makes it. If two
 // requests bring the same new series at the same moment, one of them appends its

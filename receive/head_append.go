@@ -31,7 +31,7 @@ type headAppender struct {
 	ended  chan struct{} // closed when they are logged; nil if there never were any
 	// moved: a series was dropped and made again, by whomever, while it was
 	// being appended to. It may not be logged yet.
-	moved bool
+	moved atomic.Bool
 
 	// The metadata last seen: the samples of a series share theirs.
 	lastFamily   string
@@ -68,7 +68,9 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 	if ref != 0 {
 		// Without labels the TSDB makes no series for a reference it does not know.
 		out, err = a.app.Append(ref, labels.EmptyLabels(), st, t, v, h, fh, opts)
-		a.moved = a.moved || out != 0 && out != ref
+		if out != 0 && out != ref {
+			a.head.unlogged.move(a)
+		}
 	}
 	if ref == 0 || !ls.IsEmpty() && (errors.Is(err, tsdb.ErrInvalidSample) || errors.Is(err, errUnclaimed)) {
 		out, err = a.appendByLabels(ls, st, t, v, h, fh, opts)
@@ -106,7 +108,9 @@ func (a *headAppender) usable() error {
 // the appender usable, and has put up the fence.
 func (a *headAppender) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
 	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
-	a.moved = a.moved || out != 0 && out != ref
+	if out != 0 && out != ref {
+		a.head.unlogged.move(a)
+	}
 	return out, err
 }
 
@@ -153,7 +157,7 @@ func (a *headAppender) Commit() (err error) {
 	defer a.head.writers.leave()
 	defer a.head.unlogged.end(a)
 	defer a.head.fence("commit", true, &err)
-	if a.moved {
+	if a.moved.Load() {
 		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
 	}
 	if err := a.commit(); err != nil {

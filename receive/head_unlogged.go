@@ -185,6 +185,23 @@ func (r *claimRoom) owned() *claimRoom {
 	return out
 }
 
+// move says that a has appended to a series which was dropped and made again in
+// that moment. It may be the one to make it, although another owns it. That is so
+// rare that all who own any start again.
+func (u *unloggedSeries) move(a *headAppender) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	a.moved.Store(true)
+	if u.room == nil {
+		return
+	}
+	for _, owner := range u.room.owners {
+		if owner != nil {
+			owner.moved.Store(true)
+		}
+	}
+}
+
 // foreign tells whether a series is another transaction's.
 func (u *unloggedSeries) foreign(a *headAppender, hash uint64) bool {
 	u.mu.Lock()

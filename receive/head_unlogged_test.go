@@ -254,3 +254,28 @@ func mustAppender(t *testing.T, to *Tenants) storage.AppenderV2 {
 	}
 	return app
 }
+
+// Where a series was dropped and made again while it was appended to, nobody who
+// may have met it is told that samples are stored.
+func TestSeriesThatMoved(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	owner, other, mover := mustAppender(t, tenants), mustAppender(t, tenants), mustAppender(t, tenants)
+	if _, err := owner.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h := tenants.slots["a"].head
+	moved, ok := mover.(*headAppender)
+	if !ok {
+		t.Fatalf("a %T", mover)
+	}
+	h.unlogged.move(moved)
+	for _, app := range []storage.AppenderV2{owner, mover} {
+		if err := app.Commit(); ReasonOf(err) != ReasonUnavailable {
+			t.Errorf("commit: %v", err)
+		}
+	}
+	if err := other.Commit(); err != nil {
+		t.Error(err)
+	}
+	mustWrite(t, tenants, "a", base, 1, up("new"))
+}

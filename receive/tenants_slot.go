@@ -366,6 +366,9 @@ func (s *slot) closeHead(ctx context.Context, h *head, reason error) error {
 	s.mu.Unlock()
 	if err := h.close(); err != nil {
 		s.tenants.log.Warn("A failed tenant did not close cleanly.", "tenant", s.name, "err", err)
+		if exists(h.brokenLogs()) {
+			return nil // They may hold what a damaged log does not.
+		}
 		// What it left of its mapped chunks is as doubtful, and the logs hold
 		// all of it.
 		return os.RemoveAll(h.mappedChunks())
