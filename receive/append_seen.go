@@ -12,15 +12,23 @@ type appendLast struct {
 }
 
 // seenSeries finds the newest sample that a transaction has of a series, by its
-// reference.
+// reference. References mostly ascend in a request, since senders send series in
+// the order in which they were made; as long as they do none has come before, and
+// they are only written down.
 type seenSeries struct {
-	table slotTable
-	lasts []appendLast
+	refs     []storage.SeriesRef
+	lasts    []appendLast // of refs
+	greatest storage.SeriesRef
+	table    slotTable // numbers the first of refs
 }
 
 // get returns the newest sample of a series, or nil. It is valid until the next
 // call of add.
 func (s *seenSeries) get(ref storage.SeriesRef) *appendLast {
+	if ref > s.greatest {
+		return nil
+	}
+	s.number()
 	if i, ok := s.table.get(uint64(ref)); ok {
 		return &s.lasts[i]
 	}
@@ -30,23 +38,40 @@ func (s *seenSeries) get(ref storage.SeriesRef) *appendLast {
 // add returns the place for the newest sample of a series, and whether it is
 // new.
 func (s *seenSeries) add(ref storage.SeriesRef) (last *appendLast, fresh bool) {
-	i, fresh := s.table.add(uint64(ref))
-	if fresh {
-		s.lasts = append(s.lasts, appendLast{})
+	if ref > s.greatest {
+		s.greatest = ref
+	} else {
+		s.number()
+		i, fresh := s.table.add(uint64(ref))
+		if !fresh {
+			return &s.lasts[i], false
+		}
 	}
-	return &s.lasts[i], fresh
+	s.refs = append(s.refs, ref)
+	s.lasts = append(s.lasts, appendLast{})
+	return &s.lasts[len(s.lasts)-1], true
+}
+
+// number puts all references into the table.
+func (s *seenSeries) number() {
+	for _, ref := range s.refs[s.table.n:] {
+		s.table.add(uint64(ref))
+	}
 }
 
 // removeLast takes back the latest add, which was fresh.
 func (s *seenSeries) removeLast(ref storage.SeriesRef) {
-	s.table.removeLast(uint64(ref))
+	if s.table.n == len(s.refs) {
+		s.table.removeLast(uint64(ref))
+	}
+	s.refs = s.refs[:len(s.refs)-1]
 	s.lasts = s.lasts[:len(s.lasts)-1]
 }
 
 func (s *seenSeries) reset() {
 	s.table.reset()
 	clear(s.lasts)
-	s.lasts = s.lasts[:0]
+	s.refs, s.lasts, s.greatest = s.refs[:0], s.lasts[:0], 0
 }
 
 // namedSeries finds the series of a transaction whose labels had to be decoded,
@@ -143,6 +168,6 @@ func (a *appendRun) keepLast(t *appendTarget) {
 
 // seenFootprint returns the bytes that the tables hold on to.
 func (a *appendRun) seenFootprint() int {
-	const lastSize, namedSize = 32, 32
+	const lastSize, namedSize = 40, 32
 	return 16*(cap(a.seen.table.slots)+cap(a.named.table.slots)) + lastSize*cap(a.seen.lasts) + namedSize*cap(a.named.series)
 }
