@@ -80,6 +80,7 @@ func TestOTLPFromTheSDK(t *testing.T) {
 		if err := provider.ForceFlush(ctx); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
+		time.Sleep(2 * time.Millisecond) // A series has one value a millisecond.
 		recordSDK(t, meter)
 		if err := provider.Shutdown(ctx); err != nil {
 			t.Fatalf("%s: %v", path, err)
