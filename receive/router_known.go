@@ -116,7 +116,7 @@ func (s *routing) placeKnown(i uint32, k *routedOutline) {
 	a := s.run
 	if a.req.Version() == writepb.V2 {
 		// Few bytes may stand for long labels, which are about to be written out.
-		a.labels = a.req.OutlinedLabels(int(i), a.labels[:0])
+		a.labels = a.req.OutlinedLabels(&k.Outline, a.labels[:0])
 		if err := a.chargeLabels(); err != nil {
 			s.labels = append(s.labels[:0], a.labels...)
 			s.refuse(&s.series[i], appendRefusal{ReasonLabelsTooLong, err}, tallyCounts{floatSample: 1})

@@ -56,16 +56,14 @@ func AppendFloatV1(dst []byte, ls []Label, p Sample) []byte {
 	return appendSample(appendLabels(dst, ls), p)
 }
 
-// OutlinedLabels appends the labels of series i of a 2.0 request to dst in the
-// order they were sent. Outline must have described the series since the last
-// Reset: what it takes has references that are none but good ones, in pairs. The
-// bytes belong to the body.
-func (r *Request) OutlinedLabels(i int, dst []Label) []Label {
-	at := r.series[i]
-	refs, _ := fieldAt(r.body, int(at.off), int(at.end))
-	for pos := int(refs.off); pos < int(refs.end); {
-		name, after := shortVarint(r.body, pos, int(refs.end))
-		value, end := shortVarint(r.body, after, int(refs.end))
+// OutlinedLabels appends the labels of a series of a 2.0 request to dst in the
+// order they were sent. Outline must have described it since the last Reset: what
+// it takes has references that are none but good ones, in pairs. The bytes belong
+// to the body.
+func (r *Request) OutlinedLabels(o *Outline, dst []Label) []Label {
+	for pos := int(o.labels.off); pos < int(o.labels.end); {
+		name, after := shortVarint(r.body, pos, int(o.labels.end))
+		value, end := shortVarint(r.body, after, int(o.labels.end))
 		dst = append(dst, Label{r.slice(r.texts[name]), r.slice(r.texts[value])})
 		pos = end
 	}

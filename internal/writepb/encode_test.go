@@ -39,8 +39,8 @@ func reencode(v Version, body []byte) (message []byte, kept []int, err error) {
 			encoded = anew
 		}
 		if v == V2 && r.Outline(i, &outline) {
-			if bad || fmt.Sprintf("%q", r.OutlinedLabels(i, nil)) != fmt.Sprintf("%q", ls) {
-				return nil, nil, fmt.Errorf("series %d is outlined with the labels %q, and has %q (%v)", i, r.OutlinedLabels(i, nil), ls, err)
+			if bad || fmt.Sprintf("%q", r.OutlinedLabels(&outline, nil)) != fmt.Sprintf("%q", ls) {
+				return nil, nil, fmt.Errorf("series %d is outlined with the labels %q, and has %q (%v)", i, r.OutlinedLabels(&outline, nil), ls, err)
 			}
 			if outline.Single && !bytes.Equal(AppendFloatV1(nil, ls, outline.Float), encoded) {
 				return nil, nil, fmt.Errorf("series %d, of one float, is written in two ways", i)

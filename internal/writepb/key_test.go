@@ -43,7 +43,7 @@ func checkOutlines(t *testing.T, v Version, body []byte) {
 		is := identity(&r, &s)
 		var single Series
 		if r.Single(&o, &single) {
-			if !o.Single || s.HasMetadata || len(single.Samples) != 1 || !sameSample(single.Samples[0], o.Float) || identity(&r, &single) != is || !bytes.Equal(single.RawLabels(), s.RawLabels()) {
+			if !o.Single || s.HasMetadata || len(single.Samples) != 1 || !sameSample(single.Samples[0], o.Float) || identity(&r, &single) != is || !bytes.Equal(single.rawLabels(), s.rawLabels()) {
 				t.Fatalf("series %d is %s %v by its outline, and %s %v", i, identity(&r, &single), single.Samples, is, s.Samples)
 			}
 		}

@@ -10,11 +10,11 @@ import (
 // Label is a name and a value as they stand in the body.
 type Label struct{ Name, Value []byte }
 
-// RawLabels returns the labels of a 1.0 series as they are encoded, tags and
+// rawLabels returns the labels of a 1.0 series as they are encoded, tags and
 // lengths included, if they lie together as every known writer puts them; nil
 // otherwise, and always nil in 2.0. Equal bytes mean equal labels in equal
 // order. The bytes belong to the body.
-func (s *Series) RawLabels() []byte {
+func (s *Series) rawLabels() []byte {
 	if !s.joined {
 		return nil
 	}
@@ -27,7 +27,8 @@ func (s *Series) ASCII() bool {
 	if s.req.version == V2 {
 		return s.req.symbolsASCII()
 	}
-	return s.joined && ascii(s.req.slice(s.raw))
+	raw := s.rawLabels()
+	return raw != nil && ascii(raw)
 }
 
 // symbolsASCII looks at the symbols of a request once.
@@ -52,10 +53,6 @@ func ascii(b []byte) bool {
 	}
 	return all&0x8080808080808080 == 0
 }
-
-// LabelRefs returns the symbol references of a 2.0 series: name, value, name,
-// value and so on as sent, unchecked. They are valid until s is used again.
-func (s *Series) LabelRefs() []uint32 { return s.refs }
 
 // AppendLabels appends the labels of s to dst in the order they were sent,
 // unchecked but for their references. The bytes belong to the body. The error

@@ -89,7 +89,7 @@ func TestUnpackedAndUnknownFields(t *testing.T) {
 	if err := r.Series(0, &s); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]uint32{1, 2, 3, 4, 0}, s.LabelRefs()); diff != "" {
+	if diff := cmp.Diff([]uint32{1, 2, 3, 4, 0}, s.refs); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]Sample{{Timestamp: 9}}, s.Samples); diff != "" {
@@ -181,7 +181,7 @@ func TestRawLabels(t *testing.T) {
 		if err := r.Series(0, &s); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.RawLabels(); !bytes.Equal(got, tc.want) {
+		if got := s.rawLabels(); !bytes.Equal(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}
