@@ -145,7 +145,9 @@ func (h *Handler) find(path string) (route, bool) {
 	return route{"label_values", false, func(r *http.Request) (*result, error) { return h.labelValues(r, name) }}, true
 }
 
-// ServeHTTP answers one request. A panic becomes an answer of status 500.
+// ServeHTTP answers one request. A panic, which no request should cause, becomes an
+// answer of status 500; where part of an answer is out already, ServeHTTP panics
+// with http.ErrAbortHandler and nothing else, by which net/http ends the connection.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.inFlight.Inc()
 	defer h.metrics.inFlight.Dec()
