@@ -229,16 +229,20 @@ func forgetSeries(t *testing.T, segment, name string) {
 	flip(t, segment, at)
 }
 
-func TestDamagedCheckpointIsRepaired(t *testing.T) {
-	leakCheck(t)
-	dir := t.TempDir()
-	opts := TenantsOptions{BlockDuration: 10 * time.Second}
+// withCheckpoint makes a tenant in dir whose log has a checkpoint, and closes it.
+// It returns how many samples are in blocks.
+func withCheckpoint(t *testing.T, dir string) (opts TenantsOptions, checkpoint string, cut int) {
+	t.Helper()
+	opts = TenantsOptions{BlockDuration: 10 * time.Second}
 	tenants := openTenants(t, dir, opts)
 	for i := range 100 {
 		mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
 		if err := tenants.Compact(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, b := range blocksOf(t, tenants, "a") {
+		cut += int(b.Stats.NumSamples)
 	}
 	if err := tenants.Close(); err != nil {
 		t.Fatal(err)
@@ -247,9 +251,16 @@ func TestDamagedCheckpointIsRepaired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return opts, checkpoint, cut
+}
+
+func TestDamagedCheckpointIsRepaired(t *testing.T) {
+	leakCheck(t)
+	dir := t.TempDir()
+	opts, checkpoint, _ := withCheckpoint(t, dir)
 	flip(t, wlog.SegmentName(checkpoint, 0), 10)
 	opts.Logger, _ = logged()
-	tenants = openTenants(t, dir, opts)
+	tenants := openTenants(t, dir, opts)
 	got := mustReadAll(t, tenants)
 	blocks := blocksOf(t, tenants, "a")
 	if end := blocks[len(blocks)-1].MaxTime; len(got) != 1 || got[0].points[len(got[0].points)-1].t < end-seconds(1) {

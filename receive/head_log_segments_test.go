@@ -92,23 +92,9 @@ func TestMissingSegmentsBehindACheckpoint(t *testing.T) {
 	for _, name := range []string{"checkpoint", "in checkpoint", "first", "all"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			opts := TenantsOptions{BlockDuration: 10 * time.Second}
-			tenants := openTenants(t, dir, opts)
-			for i := range 100 {
-				mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
-				if err := tenants.Compact(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			cut := 0
-			for _, b := range blocksOf(t, tenants, "a") {
-				cut += int(b.Stats.NumSamples)
-			}
-			if err := tenants.Close(); err != nil {
-				t.Fatal(err)
-			}
+			opts, checkpoint, cut := withCheckpoint(t, dir)
 			wal := filepath.Join(dir, "a", "wal")
-			checkpoint, last, err := wlog.LastCheckpoint(wal)
+			first, end, err := wlog.Segments(wal)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,12 +104,8 @@ func TestMissingSegmentsBehindACheckpoint(t *testing.T) {
 			case "in checkpoint":
 				remove(t, wlog.SegmentName(checkpoint, 0))
 			case "first":
-				remove(t, wlog.SegmentName(wal, last+1))
+				remove(t, wlog.SegmentName(wal, first))
 			case "all":
-				first, end, err := wlog.Segments(wal)
-				if err != nil {
-					t.Fatal(err)
-				}
 				for n := first; n <= end; n++ {
 					remove(t, wlog.SegmentName(wal, n))
 				}
@@ -131,7 +113,7 @@ func TestMissingSegmentsBehindACheckpoint(t *testing.T) {
 			var said interface{ String() string }
 			opts.Logger, said = logged()
 			for restart := range 4 {
-				tenants = openTenants(t, dir, opts)
+				tenants := openTenants(t, dir, opts)
 				there := len(mustReadAll(t, tenants)[0].points)
 				if least := cut + restart; there < least {
 					t.Errorf("after %d restarts %d samples, want at least %d", restart, there, least)

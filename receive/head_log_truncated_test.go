@@ -80,21 +80,7 @@ func TestTruncatedSegmentKeepsMappedChunks(t *testing.T) {
 func TestTruncatedCheckpointIsDamage(t *testing.T) {
 	leakCheck(t)
 	dir := t.TempDir()
-	opts := TenantsOptions{BlockDuration: 10 * time.Second}
-	tenants := openTenants(t, dir, opts)
-	for i := range 100 {
-		mustWrite(t, tenants, "a", base+seconds(i), 1, up("1"))
-		if err := tenants.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tenants.Close(); err != nil {
-		t.Fatal(err)
-	}
-	checkpoint, _, err := wlog.LastCheckpoint(filepath.Join(dir, "a", "wal"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	opts, checkpoint, _ := withCheckpoint(t, dir)
 	segment := wlog.SegmentName(checkpoint, 0)
 	if err := os.Truncate(segment, int64(written(t, segment)-1)); err != nil {
 		t.Fatal(err)
