@@ -82,7 +82,7 @@ type appendLimits struct {
 type appendTx struct {
 	app       storage.AppenderV2
 	refs      RefAppender // app, if it is one
-	hits      int         // series known by their references
+	met       bool        // a series by its reference
 	samples   [numReasons]tallyCounts
 	exemplars int
 	// broken is why the storage is not asked any more.

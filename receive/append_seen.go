@@ -130,7 +130,7 @@ func (a *appendRun) ask(t *appendTarget) {
 func (a *appendRun) askStorage(t *appendTarget, hash uint64) {
 	if a.tx.refs == nil {
 		t.id = storage.SeriesRef(len(a.named.series))
-	} else if a.tx.hits > 0 {
+	} else if a.tx.met {
 		if ref, ls := a.tx.refs.GetRef(t.ls, hash); ref != 0 {
 			t.ls, t.id = ls, ref
 			return

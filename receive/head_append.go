@@ -147,8 +147,8 @@ func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 
 // Commit makes the samples durable and visible: when it returns nil they are in
 // the write-ahead log, as far as the operating system is concerned, or on the
-// disk with SyncOnCommit. After an
-// error it is not known which are; appending the same again is safe.
+// disk with SyncOnCommit. After an error it is not known which are; appending the
+// same again is safe.
 func (a *headAppender) Commit() (err error) {
 	if a.done {
 		return tsdb.ErrAppenderClosed

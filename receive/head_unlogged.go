@@ -37,7 +37,7 @@ var errUnclaimed = errors.New("the series is not in memory any more")
 //
 // A series is known by the hash of its labels, before it has a reference. Two
 // of the same hash are taken for one. Whether it is there already nobody knows
-// before the TSDB does, and asking costs as much again, so any series that is
+// before the TSDB does, and asking would be another look-up, so any series that is
 // appended to by its labels is claimed for that moment.
 type unloggedSeries struct {
 	rooms *sync.Pool // of *claimRoom, for all heads
@@ -244,7 +244,7 @@ func (u *unloggedSeries) PreCreation(ls labels.Labels) error {
 	return nil
 }
 
-// PostCreation and PostDeletion are of no interest.
+// PostCreation does nothing.
 func (u *unloggedSeries) PostCreation(labels.Labels) {}
 
 // PostDeletion does nothing.
