@@ -51,10 +51,10 @@ type head struct {
 	metrics  *tenantsMetrics
 	space    *freeSpace
 	garbage  *garbage
-	// claimRooms is for unloggedSeries.
-	claimRooms *sync.Pool
-	onFail     func(*headFailure)
-	onClose    func()
+	// claimTables is for unloggedSeries.
+	claimTables *sync.Pool
+	onFail      func(*headFailure)
+	onClose     func()
 
 	db        *tsdb.DB
 	cutter    *blockCutter
@@ -130,7 +130,7 @@ func (h *head) openDB() (err error) {
 	if err := h.locked(h.prepareLogs); err != nil {
 		return err
 	}
-	h.unlogged = &unloggedSeries{rooms: h.claimRooms}
+	h.unlogged = &unloggedSeries{tables: h.claimTables}
 	h.db, err = tsdb.Open(h.dir, h.log, h.collected, h.tsdbOptions(), nil)
 	if err != nil {
 		return err

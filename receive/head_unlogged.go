@@ -3,7 +3,6 @@ package receive
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -40,27 +39,12 @@ var errUnclaimed = errors.New("the series is not in memory any more")
 // before the TSDB does, and asking would be another look-up, so any series that is
 // appended to by its labels is claimed for that moment.
 type unloggedSeries struct {
-	rooms *sync.Pool // of *claimRoom, for all heads
+	tables *sync.Pool // of *claimTable without claims, for all heads
 
-	mu     sync.Mutex // guards what follows
-	room   *claimRoom // nil while nobody makes series
-	claims int        // owners in it
-	strict bool       // false while the log is replayed
+	mu     sync.Mutex  // guards what follows
+	table  *claimTable // nil while nobody makes series
+	strict bool        // false while the log is replayed
 }
-
-// claimRoom has the owners of series. Few heads make series at any time, so they
-// share them: one that nobody is in may go to another head.
-type claimRoom struct {
-	// table numbers the hashes of series that have had an owner since it was
-	// empty, and owners has these by number; nil is none any more.
-	table  slotTable
-	owners []*headAppender
-}
-
-// maxClaimRoom bounds the owners of a room that is kept for others.
-const maxClaimRoom = 16 << 10
-
-func newClaimRoom() any { return &claimRoom{table: slotTable{seed: rand.Uint64() | 1}} }
 
 // restrict ends the replay.
 func (u *unloggedSeries) restrict() {
@@ -97,16 +81,11 @@ func (u *unloggedSeries) claim(a *headAppender, hash uint64) error {
 func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.room == nil {
-		u.room, _ = u.rooms.Get().(*claimRoom)
+	if u.table == nil {
+		u.table, _ = u.tables.Get().(*claimTable)
 	}
-	i, fresh := u.room.table.add(hash)
-	if fresh {
-		u.room.owners = append(u.room.owners, nil)
-	}
-	switch owner := u.room.owners[i]; owner {
+	switch owner := u.table.give(a, hash); owner {
 	case nil:
-		u.room.owners[i] = a
 	case a:
 		// It still is, after another series: it was made.
 		a.made.Store(true)
@@ -117,7 +96,6 @@ func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct
 	if a.ended == nil {
 		a.ended = make(chan struct{})
 	}
-	u.claims++
 	a.claims = append(a.claims, hash)
 	a.made.Store(false)
 	return nil
@@ -132,57 +110,27 @@ func (u *unloggedSeries) release(a *headAppender, hash uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	a.claims = a.claims[:last]
-	u.disown(hash)
+	u.table.remove(hash)
 	u.tidy()
 }
 
 // owner returns who has a series, or nil.
 func (u *unloggedSeries) owner(hash uint64) *headAppender {
-	if u.room == nil {
+	if u.table == nil {
 		return nil
 	}
-	if i, ok := u.room.table.get(hash); ok {
-		return u.room.owners[i]
-	}
-	return nil
+	return u.table.owner(hash)
 }
 
-func (u *unloggedSeries) disown(hash uint64) {
-	if i, ok := u.room.table.get(hash); ok {
-		u.room.owners[i] = nil
-		u.claims--
-	}
-}
-
-// tidy forgets the hashes that have no owner any more, once they are many: most
-// that are claimed were there before and are given back next, and to empty a room
-// that has been large takes many times as long as to claim a series.
+// tidy leaves a table without claims to other heads: few make series at any time.
 func (u *unloggedSeries) tidy() {
-	switch had := len(u.room.owners); {
-	case u.claims == 0 && had > maxClaimRoom:
-		u.room = nil
-	case u.claims == 0:
-		if 4*had > len(u.room.table.slots) {
-			u.room.table.reset()
-			u.room.owners = u.room.owners[:0]
-		}
-		u.rooms.Put(u.room)
-		u.room = nil
-	case had > 4*u.claims+maxClaimRoom:
-		u.room = u.room.owned()
+	if u.table.n > 0 {
+		return
 	}
-}
-
-// owned returns a room of those series that have an owner.
-func (r *claimRoom) owned() *claimRoom {
-	out := &claimRoom{table: slotTable{seed: r.table.seed}}
-	for _, slot := range r.table.slots {
-		if slot.next != 0 && r.owners[slot.next-1] != nil {
-			out.table.add(slot.key)
-			out.owners = append(out.owners, r.owners[slot.next-1])
-		}
+	if len(u.table.slots) <= maxClaimSlots {
+		u.tables.Put(u.table)
 	}
-	return out
+	u.table = nil
 }
 
 // move says that a has appended to a series which was dropped and made again in
@@ -192,12 +140,12 @@ func (u *unloggedSeries) move(a *headAppender) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	a.moved.Store(true)
-	if u.room == nil {
+	if u.table == nil {
 		return
 	}
-	for _, owner := range u.room.owners {
-		if owner != nil {
-			owner.moved.Store(true)
+	for _, c := range u.table.slots {
+		if c.owner != nil {
+			c.owner.moved.Store(true)
 		}
 	}
 }
@@ -218,7 +166,7 @@ func (u *unloggedSeries) end(a *headAppender) {
 	}
 	u.mu.Lock()
 	for _, hash := range a.claims {
-		u.disown(hash)
+		u.table.remove(hash)
 	}
 	if len(a.claims) > 0 {
 		u.tidy()

@@ -116,12 +116,12 @@ func TestSeriesComesAgainByItsLabels(t *testing.T) {
 }
 
 // However transactions claim series, make them or find them there, and end, each
-// series has the owner that it should have, and what is kept of others is bounded.
+// series has the owner that it should have, and nothing is kept of others.
 func TestClaimsAgainstModel(t *testing.T) {
 	const series = 100
 	rapid.Check(t, func(t *rapid.T) {
-		room, _ := newClaimRoom().(*claimRoom)
-		u := &unloggedSeries{rooms: &sync.Pool{New: func() any { return room }}, strict: true}
+		table, _ := newClaimTable().(*claimTable)
+		u := &unloggedSeries{tables: &sync.Pool{New: func() any { return table }}, strict: true}
 		apps := [3]*headAppender{{}, {}, {}}
 		owners := map[string]*headAppender{}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
@@ -153,18 +153,17 @@ func TestClaimsAgainstModel(t *testing.T) {
 					t.Fatalf("the owner of %d is %p, want %p", i, got, owners[instance])
 				}
 			}
-			if u.claims != len(owners) || (u.room == nil) != (len(owners) == 0) {
-				t.Fatalf("%d claims, want %d", u.claims, len(owners))
-			}
-			if kept := len(room.owners); len(owners) == 0 && kept > fewestSlots {
-				t.Fatalf("%d series that have no owner are kept", kept)
+			if table.n != len(owners) || (u.table == nil) != (len(owners) == 0) {
+				t.Fatalf("%d claims, want %d", table.n, len(owners))
 			}
 		}
 		for _, a := range apps {
 			u.end(a)
 		}
-		if u.claims != 0 || u.room != nil {
-			t.Errorf("%d claims are left", u.claims)
+		for _, c := range table.slots {
+			if u.table != nil || c.owner != nil {
+				t.Fatalf("%d has an owner that has ended", c.hash)
+			}
 		}
 	})
 }

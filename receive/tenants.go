@@ -42,8 +42,8 @@ type Tenants struct {
 	heads   atomic.Int64  // that are open
 	opening chan struct{} // has a value in it for each tenant that is being opened
 	garbage garbage
-	// claimRooms is for unloggedSeries.
-	claimRooms sync.Pool
+	// claimTables is for unloggedSeries.
+	claimTables sync.Pool
 
 	mu     sync.RWMutex // guards what follows
 	slots  map[string]*slot
@@ -84,7 +84,7 @@ func OpenTenants(dir string, opts TenantsOptions) (*Tenants, error) {
 	t := &Tenants{
 		dir: dir, opts: opts, log: opts.Logger, tsdbLog: slog.New(quietHandler{opts.Logger.Handler()}),
 		space: &freeSpace{dir: dir, min: opts.MinFreeDisk}, lock: lock, slots: map[string]*slot{},
-		opening: make(chan struct{}, opts.Concurrency), claimRooms: sync.Pool{New: newClaimRoom},
+		opening: make(chan struct{}, opts.Concurrency), claimTables: sync.Pool{New: newClaimTable},
 	}
 	if t.metrics, err = newTenantsMetrics(t); err != nil {
 		return nil, errors.Join(err, lock.Release())

@@ -176,7 +176,7 @@ func (s *slot) newHead() *head {
 	t := s.tenants
 	return &head{
 		tenant: s.name, dir: s.dir, external: s.labels(), others: int(t.heads.Load()),
-		opts: t.opts, metrics: t.metrics, space: t.space, garbage: &t.garbage, claimRooms: &t.claimRooms,
+		opts: t.opts, metrics: t.metrics, space: t.space, garbage: &t.garbage, claimTables: &t.claimTables,
 		log:     t.tsdbLog.With("tenant", s.name),
 		onFail:  func(f *headFailure) { t.failed(f.err) },
 		onClose: func() { t.heads.Add(-1) },
