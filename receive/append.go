@@ -62,6 +62,8 @@ type appendRun struct {
 	picky    bool
 	at       uint32          // the position of the series at hand, once it has to be decoded
 	second   bool            // the transaction is that of what was left for later
+	alone    bool            // and no other is committed before it has ended
+	thorough bool            // all that is doubtful is looked up
 	outcomes []seriesOutcome // by position; nil if nobody asks
 	// outcomesRoom is what outcomes are made in.
 	outcomesRoom []seriesOutcome
@@ -87,6 +89,8 @@ type appendTx struct {
 	exemplars int
 	// broken is why the storage is not asked any more.
 	broken Reason
+	again  bool // all is to be appended anew
+	missed bool // not all that was taken is stored
 }
 
 // errMalformed wraps an error about the bytes of the request; nothing of such
@@ -102,6 +106,17 @@ func (a *appendRun) run(ctx context.Context) error {
 	if err := a.checkMetadata(); err != nil {
 		return err
 	}
+	if err := a.transact(func() error { return a.appendPicked(ctx) }); err != nil {
+		return err
+	}
+	a.appendLater(ctx)
+	a.appendLone(ctx)
+	a.resolveDoubts(ctx)
+	return nil
+}
+
+// appendPicked appends the series that are to be appended.
+func (a *appendRun) appendPicked(ctx context.Context) error {
 	for i := 0; i < a.numPicked(); {
 		n, err := a.appendSome(ctx, i)
 		if err != nil {
@@ -110,9 +125,6 @@ func (a *appendRun) run(ctx context.Context) error {
 		i += n
 	}
 	a.commit()
-	a.appendLater(ctx)
-	a.appendLone(ctx)
-	a.resolveDoubts(ctx)
 	return nil
 }
 
@@ -125,7 +137,7 @@ func (a *appendRun) open(ctx context.Context) bool {
 	if a.tx.broken != 0 {
 		return false
 	}
-	app, err := a.to.Appender(ctx, a.tenant)
+	app, err := a.openAppender(ctx)
 	if err != nil {
 		a.fail(ctx, err)
 		return false
@@ -177,8 +189,8 @@ func (a *appendRun) commit() {
 	if a.tx.app == nil {
 		return
 	}
-	refs := a.tx.refs
-	err := a.tx.app.Commit()
+	app, refs := a.tx.app, a.tx.refs
+	err := app.Commit()
 	a.tx.app, a.tx.refs = nil, nil
 	if refs != nil && err == nil {
 		// Not before: a head puts a new series into its log with the commit,
@@ -186,6 +198,9 @@ func (a *appendRun) commit() {
 		refs.SeriesRefs().learn(a.learnt)
 	}
 	a.learnt = a.learnt[:0]
+	if a.commitAgain(app, err) {
+		return
+	}
 	if err != nil {
 		a.tx.broken, a.tally.failure = retryableReason(err), fmt.Errorf("commit: %w", err)
 		a.abandon()

@@ -28,7 +28,8 @@ const maxDoubts = 20_000
 
 // maxMisses is after how many series in a row of which nothing is found the
 // others are not looked up: all of a repeated request is there, and two senders
-// that write the same series by mistake must not cost a search for each sample.
+// that write the same series by mistake must not cost a search for each sample,
+// unless their requests come at the very same time.
 const maxMisses = 64
 
 // appendDoubt is a refused sample that may be stored already.
@@ -50,7 +51,7 @@ func (a *appendRun) doubt(t *appendTarget, reason Reason, ts int64, val sampleVa
 	default:
 		return false
 	}
-	if _, ok := a.to.(StoredQuerier); !ok || len(a.doubtful) >= maxDoubts {
+	if _, ok := a.to.(StoredQuerier); !ok || !a.thorough && len(a.doubtful) >= maxDoubts {
 		return false
 	}
 	a.doubtful = append(a.doubtful, appendDoubt{at: a.at, ls: t.ls, t: ts, val: val, reason: reason, err: err})
@@ -95,7 +96,7 @@ func (a *appendRun) lookUpDoubts(ctx context.Context) error {
 	}
 	defer q.Close()
 	var misses int
-	for rest := a.doubtful; len(rest) > 0 && misses < maxMisses; {
+	for rest := a.doubtful; len(rest) > 0 && (misses < maxMisses || a.thorough); {
 		n := 1
 		for n < len(rest) && labels.Equal(rest[n].ls, rest[0].ls) {
 			n++

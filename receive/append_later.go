@@ -34,7 +34,13 @@ func (a *appendRun) appendLater(ctx context.Context) {
 		return cmp.Compare(x.t, y.t)
 	})
 	a.second = true
-	later := a.later
+	_ = a.transact(func() error { // which fails no request
+		a.appendSorted(ctx, a.later)
+		return nil
+	})
+}
+
+func (a *appendRun) appendSorted(ctx context.Context, later []appendLater) {
 	for i, p := range later {
 		if i == 0 || !labels.Equal(p.ls, later[i-1].ls) {
 			a.target = appendTarget{ls: p.ls, named: true, asked: true}

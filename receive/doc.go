@@ -186,14 +186,12 @@
 //
 // # Caveats
 //
-// The storage decides at commit once more, and does not tell: if two requests
-// for one series are handled at the same moment, a sample of one can be dropped
-// as out of order after the other's commit and is counted as stored. Senders
-// keep a series on one connection for this reason. Likewise a second value for
-// a time within the out-of-order window of a head is dropped without a word. And
-// where a sample is more than half a block older than the newest of its tenant, a
-// transaction that was opened before may bring an older one of the same series: it
-// is stored, but a replay of the log drops it.
+// The storage decides at commit once more, by what other requests have stored in
+// the meantime. If a commit has left out samples that Tenants had taken, or if some
+// are more than half a block older than the newest of the tenant by now, the request
+// is appended once more while no other is, and answered by what comes of that. Any
+// other storage is believed. A second value for a time within the out-of-order window
+// of a head is dropped without a word, though, if neither is the newest of its series.
 //
 // A head writes a new series to its log with the transaction that makes it. If two
 // requests bring the same new series at the same moment, one of them appends its

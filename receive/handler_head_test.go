@@ -333,14 +333,16 @@ func sendV2(t *rapid.T, h *Handler, msg *prompb.WriteRequest) *httptest.Response
 	return req.deliver(h)
 }
 
-func checkWritten(t *rapid.T, tenants *Tenants, msg *prompb.WriteRequest, rec *httptest.ResponseRecorder) {
+// countStored returns how many samples of a request are stored, and how many there
+// are in it.
+func countStored(t headTB, tenants *Tenants, msg *prompb.WriteRequest) (floats, histograms, all int) {
+	t.Helper()
 	stored := map[string]bool{}
 	if len(msg.Timeseries) > 0 {
 		for _, s := range headSamples(t, tenants, DefaultTenant) {
 			stored[s] = true
 		}
 	}
-	var floats, histograms, all int
 	for _, ts := range msg.Timeseries {
 		i := ts.Labels[1].Value
 		all += len(ts.Samples) + len(ts.Histograms)
@@ -355,6 +357,11 @@ func checkWritten(t *rapid.T, tenants *Tenants, msg *prompb.WriteRequest, rec *h
 			}
 		}
 	}
+	return floats, histograms, all
+}
+
+func checkWritten(t *rapid.T, tenants *Tenants, msg *prompb.WriteRequest, rec *httptest.ResponseRecorder) {
+	floats, histograms, all := countStored(t, tenants, msg)
 	got := rec.Header().Get(headerSamplesWritten) + " " + rec.Header().Get(headerHistogramsWritten)
 	if want := fmt.Sprint(floats, histograms); got != want {
 		t.Fatalf("Written headers %s, but %s are stored: %s", got, want, rec.Body)

@@ -66,4 +66,5 @@ func (a *appendRun) forget() {
 	a.target, a.tx, a.tally = appendTarget{}, appendTx{}, tally{}
 	a.pickAll()
 	a.second, a.outcomes = false, nil
+	a.alone, a.thorough = false, false
 }

@@ -67,6 +67,7 @@ type head struct {
 	writers    gate
 	readers    gate
 	committing sync.Mutex // held while a transaction is committed
+	commits    atomic.Uint64
 	failed     atomic.Pointer[headFailure]
 	// former are the labels of blocks that were cut under others than external.
 	former map[ulid.ULID]labels.Labels

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -24,6 +24,14 @@ type headAppender struct {
 
 	done      bool
 	exemplars int
+
+	// What the commit has to know: see headAppender.commit.
+	samples int    // appended
+	before  uint64 // commits of the head when it was opened
+	inOrder int64  // no sample before this time, in ms, can go in order
+	oldest  int64  // of those appended from then on
+	missed  bool   // the commit left samples out
+	alone   bool   // it holds head.committing until it has ended
 
 	// See unloggedSeries.
 	claims []uint64      // hashes of the series it makes
@@ -45,7 +53,8 @@ var (
 
 var (
 	errLostLog = errors.New("samples were not written")
-	errMoved   = retryableError("a series was dropped from memory while it was being appended to; append the same again")
+	errMoved   = fmt.Errorf("a series was dropped from memory while it was being appended to: %w", errAppendAgain)
+	errAged    = fmt.Errorf("samples have come to be late for their tenant while they were being appended: %w", errAppendAgain)
 	errTornLog = errors.New("it may hold a part of a record that another commit could not write, and what follows is lost when it is replayed")
 )
 
@@ -53,12 +62,14 @@ var (
 // which the appender leaves when it is done.
 func (h *head) appender(ctx context.Context, store *metadataStore) (app storage.AppenderV2, err error) {
 	defer h.fence("open an appender", false, &err)
-	return &headAppender{head: h, metadata: store, app: h.db.Head().AppenderV2(ctx)}, nil
+	a := &headAppender{head: h, metadata: store, before: h.commits.Load(), inOrder: h.inOrder(), oldest: math.MaxInt64}
+	a.app = h.db.Head().AppenderV2(ctx)
+	return a, nil
 }
 
 // Append adds a sample. Besides the errors of package storage it returns a
 // *TenantError if the head has failed, and ErrSeriesUnlogged. An appender that is
-// making no series itself waits instead, for a second at most.
+// making no series itself, and is not alone, waits instead, for a second at most.
 func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (_ storage.SeriesRef, err error) {
 	if err := a.usable(); err != nil {
 		return 0, err
@@ -78,6 +89,7 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 	if out == 0 {
 		return 0, err
 	}
+	a.note(t)
 	a.exemplars += len(opts.Exemplars)
 	if !opts.Metadata.IsEmpty() {
 		a.addMetadata(ls, opts)
@@ -108,10 +120,22 @@ func (a *headAppender) usable() error {
 // the appender usable, and has put up the fence.
 func (a *headAppender) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
 	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
-	if out != 0 && out != ref {
+	if out == 0 {
+		return 0, err
+	}
+	if out != ref {
 		a.head.unlogged.move(a)
 	}
+	a.note(t)
 	return out, err
+}
+
+// note says that the TSDB has taken a sample.
+func (a *headAppender) note(t int64) {
+	a.samples++
+	if t >= a.inOrder && t < a.oldest {
+		a.oldest = t
+	}
 }
 
 func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
@@ -145,87 +169,6 @@ func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef,
 // SeriesRefs are those of the head.
 func (a *headAppender) SeriesRefs() *SeriesRefs { return a.head.refs }
 
-// Commit makes the samples durable and visible: when it returns nil they are in
-// the write-ahead log, as far as the operating system is concerned, or on the
-// disk with SyncOnCommit. After an error it is not known which are; appending the
-// same again is safe.
-func (a *headAppender) Commit() (err error) {
-	if a.done {
-		return tsdb.ErrAppenderClosed
-	}
-	a.done = true
-	defer a.head.writers.leave()
-	defer a.head.unlogged.end(a)
-	defer a.head.fence("commit", true, &err)
-	if a.moved.Load() {
-		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
-	}
-	if err := a.commit(); err != nil {
-		return err
-	}
-	a.head.unlogged.end(a)
-	if err := a.head.logged(); err != nil {
-		return err
-	}
-	if a.head.opts.OutOfOrderWindow > 0 && a.head.collected.counter(lostLogsCounter) > 0 {
-		// The TSDB says so to its log only, since the samples are in memory.
-		return a.head.fail("write to the log of out-of-order samples", errLostLog, false)
-	}
-	if err := a.head.failure(); err != nil {
-		// It failed meanwhile, and what replaces it may not see these samples.
-		return err
-	}
-	a.head.lastWrite.Store(time.Now().UnixNano())
-	if a.exemplars > 0 {
-		a.head.addExemplars(a.exemplars)
-	}
-	return nil
-}
-
-// commit has the TSDB commit the transaction, one of the head at a time. The TSDB
-// logs the samples first and puts them into memory then. If two transactions
-// overtook each other in between, samples of a series that came in order would lie
-// in the log the other way round: a replay takes the older one for one out of
-// order, which it expects in the other log, and drops it. Nothing waits for the
-// disk here, and the log takes one at a time in any case.
-func (a *headAppender) commit() (err error) {
-	h := a.head
-	h.committing.Lock()
-	defer h.committing.Unlock()
-	// Before the next one comes, who finds the head failed.
-	defer h.fence("commit", true, &err)
-	if err := h.failure(); err != nil {
-		return err
-	}
-	if err := a.app.Commit(); err != nil {
-		// A write that failed in the middle leaves a torn record, and all that
-		// comes after it would be dropped by the next replay. So this log is
-		// not written to again; opening the tenant anew repairs it.
-		return h.fail("write to the write-ahead log", err, false)
-	}
-	return nil
-}
-
-// logged has the last word on what was written to the logs, before anybody is
-// told. It fails the head if a write to its write-ahead log has failed at any
-// time: the record may lie behind one that another appender could not finish, and
-// that appender need not have got to marking the head as failed. With
-// SyncOnCommit it returns when all of it is on the disk.
-func (h *head) logged() error {
-	if h.collected.counter(tornLogsCounter) > 0 {
-		return h.fail("write to the write-ahead log", errTornLog, false)
-	}
-	if h.sync == nil {
-		return nil
-	}
-	if err := h.sync.wait(); err != nil {
-		// What the operating system could not write it may have given up, so
-		// that syncing again would succeed and mean nothing.
-		return h.fail("put the write-ahead log on the disk", err, false)
-	}
-	return nil
-}
-
 // Rollback forgets the samples.
 func (a *headAppender) Rollback() (err error) {
 	if a.done {
@@ -234,6 +177,7 @@ func (a *headAppender) Rollback() (err error) {
 	a.done = true
 	defer a.head.writers.leave()
 	defer a.head.unlogged.end(a)
+	defer a.endAlone()
 	defer a.head.fence("roll back", true, &err)
 	return a.rollback()
 }

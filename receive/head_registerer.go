@@ -19,6 +19,8 @@ const (
 	tornLogsCounter = "prometheus_tsdb_wal_writes_failed_total"
 	// Out-of-order samples that are in memory could not be logged.
 	lostLogsCounter = "prometheus_tsdb_out_of_order_wbl_writes_failed_total"
+	// Samples that commits have put into memory, by type: a vector.
+	appendedCounters = "prometheus_tsdb_head_samples_appended_total"
 )
 
 // recorder is the registerer that a TSDB gets. It passes the metrics on, if
@@ -30,6 +32,7 @@ type recorder struct {
 	mu         sync.Mutex
 	registered []prometheus.Collector
 	watched    map[string]prometheus.Metric // the counters, which go on counting
+	perType    []prometheus.Counter         // of appendedCounters
 	errs       []error
 }
 
@@ -38,14 +41,7 @@ type recorder struct {
 func (r *recorder) Register(c prometheus.Collector) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if name := watchedName(c); name != "" {
-		if r.watched == nil {
-			r.watched = map[string]prometheus.Metric{}
-		}
-		one := make(chan prometheus.Metric, 1)
-		c.Collect(one)
-		r.watched[name] = <-one
-	}
+	r.watch(c)
 	if r.into == nil {
 		return nil
 	}
@@ -55,6 +51,25 @@ func (r *recorder) Register(c prometheus.Collector) error {
 	}
 	r.registered = append(r.registered, c)
 	return nil
+}
+
+// watch keeps c if it is to be read.
+func (r *recorder) watch(c prometheus.Collector) {
+	name := watchedName(c)
+	if name == "" {
+		return
+	}
+	if vec, ok := c.(*prometheus.CounterVec); ok {
+		// The TSDB makes these when it first counts.
+		r.perType = []prometheus.Counter{vec.WithLabelValues("float"), vec.WithLabelValues("histogram")}
+		return
+	}
+	if r.watched == nil {
+		r.watched = map[string]prometheus.Metric{}
+	}
+	one := make(chan prometheus.Metric, 1)
+	c.Collect(one)
+	r.watched[name] = <-one
 }
 
 // MustRegister is Register for several.
@@ -93,6 +108,22 @@ func (r *recorder) counter(name string) float64 {
 	r.mu.Lock()
 	c := r.watched[name]
 	r.mu.Unlock()
+	return counted(c)
+}
+
+// appended returns how many samples commits have put into memory so far, whatever
+// their type. One that was there already is none.
+func (r *recorder) appended() (n float64) {
+	r.mu.Lock()
+	counters := r.perType
+	r.mu.Unlock()
+	for _, c := range counters {
+		n += counted(c)
+	}
+	return n
+}
+
+func counted(c prometheus.Metric) float64 {
 	var m dto.Metric
 	if c == nil || c.Write(&m) != nil {
 		return 0
@@ -109,7 +140,7 @@ func watchedName(c prometheus.Collector) (name string) {
 	}()
 	for desc := range descs {
 		text := desc.String()
-		for _, watched := range []string{repairsCounter, tornLogsCounter, lostLogsCounter} {
+		for _, watched := range []string{repairsCounter, tornLogsCounter, lostLogsCounter, appendedCounters} {
 			if strings.Contains(text, `"`+watched+`"`) {
 				name = watched
 			}

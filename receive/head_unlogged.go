@@ -54,7 +54,8 @@ func (u *unloggedSeries) restrict() {
 }
 
 // claim makes a the owner of the series with a hash of labels. It returns
-// ErrSeriesUnlogged if the series is another's and a owns some, too.
+// ErrSeriesUnlogged if the series is another's, and a owns some, too, or is in the
+// way of its commit.
 func (u *unloggedSeries) claim(a *headAppender, hash uint64) error {
 	ended := u.take(a, hash)
 	if ended == nil {
@@ -63,7 +64,7 @@ func (u *unloggedSeries) claim(a *headAppender, hash uint64) error {
 	timeout := time.NewTimer(unloggedWait)
 	defer timeout.Stop()
 	for ended != nil {
-		if len(a.claims) > 0 {
+		if len(a.claims) > 0 || a.alone {
 			return ErrSeriesUnlogged
 		}
 		select {
