@@ -157,7 +157,10 @@ func (t *Tenants) slotFor(name string) (*slot, error) {
 // moved a series past in the meantime is dropped when it is committed, without
 // an error. So the samples of one series go into one appender in the order of
 // their times, late ones into an appender of their own, and not into two
-// appenders side by side.
+// appenders side by side. A Handler looks after that by itself. With an
+// out-of-order window a commit stores nothing, and its error is retryable, if
+// samples have come to be more than half a block older than the tenant's newest
+// since they were appended: append them again, to another appender.
 //
 // Appender waits, no longer than ctx lives, while the tenant is being opened or
 // flushed. Errors are a *TenantError or ErrClosed, or that of ctx.

@@ -1,6 +1,8 @@
 package otlp
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,15 +23,15 @@ type deltaStreams struct {
 	stale time.Duration
 	n     atomic.Int64 // streams of all tenants
 
-	mu      sync.Mutex // tenants, swept and users of each tenant
+	mu      sync.Mutex // guards tenants, swept and users of each tenant
 	tenants map[string]*deltaTenant
 	swept   time.Time
 }
 
 // deltaTenant are the streams of one tenant.
 type deltaTenant struct {
-	users   int // transactions that have or want mu
-	mu      sync.Mutex
+	users   int           // transactions that have or want the streams
+	taken   chan struct{} // has a value in it while one has them
 	streams map[deltaKey]*deltaStream
 }
 
@@ -48,37 +50,58 @@ func (d *deltaStreams) count() float64 {
 // deltaTx is one request's work on the streams of a tenant. From its first
 // point on it has them for itself.
 type deltaTx struct {
+	ctx    context.Context
 	of     *deltaStreams
 	name   string
 	tenant *deltaTenant // nil before the first point, and after the end
 	now    time.Time
 	before map[deltaKey]*deltaStream // what the streams were, nil for new ones
 	hasher deltaHasher
+	// err is why it does not get the streams: ctx has ended while others had them.
+	err error
 }
 
-func (d *deltaStreams) begin(tenant string) *deltaTx {
-	return &deltaTx{of: d, name: tenant, now: time.Now(), before: map[deltaKey]*deltaStream{}}
+func (d *deltaStreams) begin(ctx context.Context, tenant string) *deltaTx {
+	return &deltaTx{ctx: ctx, of: d, name: tenant, now: time.Now(), before: map[deltaKey]*deltaStream{}}
 }
 
-// enter waits for the tenant's streams.
-func (tx *deltaTx) enter() {
-	if tx.tenant != nil {
-		return
+// enter waits for the tenant's streams, no longer than the context lives.
+func (tx *deltaTx) enter() error {
+	if tx.tenant != nil || tx.err != nil {
+		return tx.err
 	}
+	t := tx.join()
+	select {
+	case t.taken <- struct{}{}:
+		tx.tenant = t
+	case <-tx.ctx.Done():
+		tx.of.part(t)
+		tx.err = fmt.Errorf("waiting for another request of tenant %q with delta points: %w", tx.name, context.Cause(tx.ctx))
+	}
+	return tx.err
+}
+
+// join makes the transaction a user of the tenant's streams, to part from.
+func (tx *deltaTx) join() *deltaTenant {
 	d := tx.of
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if tx.now.Sub(d.swept) >= d.stale {
 		d.sweep(tx.now)
 	}
 	t := d.tenants[tx.name]
 	if t == nil {
-		t = &deltaTenant{streams: map[deltaKey]*deltaStream{}}
+		t = &deltaTenant{taken: make(chan struct{}, 1), streams: map[deltaKey]*deltaStream{}}
 		d.tenants[tx.name] = t
 	}
 	t.users++
-	d.mu.Unlock()
-	t.mu.Lock()
-	tx.tenant = t
+	return t
+}
+
+func (d *deltaStreams) part(t *deltaTenant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.users--
 }
 
 // sweep forgets streams that have had no point for long, of the tenants that
@@ -104,7 +127,9 @@ func (d *deltaStreams) sweep(now time.Time) {
 // add adds the stream of p up to p and puts the sum into p. On a problem the
 // stream is as it was.
 func (tx *deltaTx) add(res pcommon.Resource, scope pcommon.InstrumentationScope, m pmetric.Metric, p point) *problem {
-	tx.enter()
+	if err := tx.enter(); err != nil {
+		return &problem{receive.ReasonUnavailable, err}
+	}
 	key := tx.hasher.key(res, scope, m, p)
 	old := tx.tenant.streams[key]
 	if old != nil && tx.now.Sub(old.seen) > tx.of.stale {
@@ -190,8 +215,6 @@ func (tx *deltaTx) rollback() {
 func (tx *deltaTx) leave() {
 	t := tx.tenant
 	tx.tenant = nil
-	t.mu.Unlock()
-	tx.of.mu.Lock()
-	t.users--
-	tx.of.mu.Unlock()
+	<-t.taken
+	tx.of.part(t)
 }

@@ -1,15 +1,21 @@
 package otlp
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/storage"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"pgregory.net/rapid"
@@ -108,6 +114,53 @@ func TestDeltaSurvivesFailures(t *testing.T) {
 	if want := `{__name__="n_total", job="svc"} @1700000060000 7`; !strings.Contains(strings.Join(to.lines(), "\n"), want) {
 		t.Errorf("%s is missing in %q", want, to.lines())
 	}
+}
+
+// heldUp is a storage whose first appender is let go by the test.
+type heldUp struct {
+	recorder
+	once          sync.Once
+	reached, free chan struct{}
+}
+
+func (h *heldUp) Appender(ctx context.Context, tenant string) (storage.AppenderV2, error) {
+	h.once.Do(func() {
+		close(h.reached)
+		<-h.free
+	})
+	return h.recorder.Appender(ctx, tenant)
+}
+
+// Who waits for another request of its tenant waits no longer than its sender, is
+// told to come again, and adds nothing.
+func TestDeltaWaitsAsLongAsTheSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to := heldUp{reached: make(chan struct{}), free: make(chan struct{})}
+		h := newHandlerOn(t, &to, receive.HandlerOptions{TooFarInFuture: -1}, Options{Delta: DeltaCumulative})
+		var first sync.WaitGroup
+		first.Go(func() { send(t, h, deltaRequest(second, 3)).stored(t) })
+		<-to.reached
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(proto(t, deltaRequest(at(time.Minute), 4))))
+		r.Header.Set("Content-Type", protoType)
+		h.ServeHTTP(w, r)
+		if a := readAnswer(t, w); a.status != http.StatusServiceUnavailable || !strings.Contains(a.text, "send it again") || a.header.Get("Retry-After") == "" {
+			t.Errorf("answer %d: %s", a.status, a.text)
+		}
+		close(to.free)
+		first.Wait()
+		send(t, h, deltaRequest(at(time.Minute), 4)).stored(t)
+		if want := `{__name__="n_total", job="svc"} @1700000060000 7`; !strings.Contains(strings.Join(to.lines(), "\n"), want) {
+			t.Errorf("%s is missing in %q", want, to.lines())
+		}
+		for _, tenant := range h.deltas.tenants {
+			if tenant.users != 0 {
+				t.Errorf("%d transactions are left", tenant.users)
+			}
+		}
+	})
 }
 
 func TestDeltaStreamsAreTheTenants(t *testing.T) {

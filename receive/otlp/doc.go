@@ -84,7 +84,8 @@
 // has to be sent again, so that nothing is added twice or lost. The newest
 // point of a stream may be repeated. Exponential histograms of different scales
 // meet at the lower, and keep to 160 buckets a side. While a request with delta
-// points is being stored, others of its tenant with delta points wait for it.
+// points is being stored, others of its tenant with delta points wait for it, as
+// long as their senders do.
 //
 // The sums are in memory. After a restart streams begin at zero, which rate()
 // takes for the reset that it is. All points of a stream must reach one

@@ -109,10 +109,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, in *receive.Inta
 	}
 	screen := h.newScreen(limits, in.Refuse)
 	if h.deltas != nil {
-		screen.deltas = h.deltas.begin(in.Tenant())
+		screen.deltas = h.deltas.begin(r.Context(), in.Tenant())
 		defer screen.deltas.rollback()
 	}
 	parts := screen.request(md, h.settings)
+	if err := screen.gaveUp(); err != nil {
+		return f, err
+	}
 	in.RefuseExemplars(screen.exemplars)
 	s.app.reset()
 	if err := h.translate(r.Context(), in, s, parts); err != nil {
@@ -143,13 +146,17 @@ func (h *Handler) translate(ctx context.Context, in *receive.Intake, s *scratch,
 		warnings, errs := s.converter.FromMetrics(ctx, p.md, p.settings)
 		h.warn(in, warnings)
 		if ctx.Err() != nil {
-			return &retryError{fmt.Sprintf("the request was cancelled: %v; send it again", ctx.Err())}
+			return cancelled(ctx.Err())
 		}
 		if errs != nil {
 			in.Log(slog.LevelWarn, "some metrics of OTLP could not be translated", "err", errs)
 		}
 	}
 	return nil
+}
+
+func cancelled(err error) *retryError {
+	return &retryError{fmt.Sprintf("the request was cancelled: %v; send it again", err)}
 }
 
 // retryError is a request that has to be sent again.

@@ -85,6 +85,14 @@ func (s *screen) request(md pmetric.Metrics, settings prometheusremotewrite.Sett
 	return s.parts
 }
 
+// gaveUp returns why the request could not be screened in full, or nil.
+func (s *screen) gaveUp() receive.RequestError {
+	if s.deltas != nil && s.deltas.err != nil {
+		return cancelled(s.deltas.err)
+	}
+	return nil
+}
+
 // resourceScreen is what is known of a resource while its metrics are screened.
 type resourceScreen struct {
 	base           int64 // bytes of the labels of each of its series
