@@ -208,15 +208,16 @@ func (h *head) newCutter(ctx context.Context, r prometheus.Registerer, log *slog
 	return h.cutter, nil
 }
 
-// drain lets newcomers wait until those inside have left. After an error, which
-// is that of ctx, the head is as before.
+// drain lets newcomers wait until those inside have left. Writers wait last: a
+// query may take long, and what is appended is soon committed. After an error,
+// which is that of ctx, the head is as before.
 func (h *head) drain(ctx context.Context) error {
-	if err := h.writers.pause(ctx); err != nil {
-		return h.stillUsed("appenders to be committed", err)
-	}
 	if err := h.readers.pause(ctx); err != nil {
-		h.writers.resume()
 		return h.stillUsed("queriers to be closed", err)
+	}
+	if err := h.writers.pause(ctx); err != nil {
+		h.readers.resume()
+		return h.stillUsed("appenders to be committed", err)
 	}
 	return nil
 }

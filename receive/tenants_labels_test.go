@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -169,6 +170,40 @@ func TestExternalLabelsOfAnIdleTenant(t *testing.T) {
 	if got := mustReadAll(t, tenants); len(got) != 0 {
 		t.Errorf("read %v, which is in the bucket by other labels", got)
 	}
+}
+
+// A query that takes long holds up the change of labels, and no write.
+func TestExternalLabelsWaitForQueriesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		team := newTeamLabels("x")
+		tenants := openTenants(t, t.TempDir(), team.options())
+		mustWrite(t, tenants, "a", base, 1, up("1"))
+		h, err := tenants.slots["a"].reader(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		team.team.Store("y")
+		pass, written := make(chan error, 1), make(chan error, 1)
+		go func() { pass <- tenants.Compact(t.Context()) }()
+		synctest.Wait()
+		go func() { written <- write(t.Context(), tenants, "a", base+1, 1, up("1")) }()
+		synctest.Wait()
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("a write waits for the query")
+		}
+		h.leave()
+		if err := <-pass; err != nil {
+			t.Error(err)
+		}
+		if got := mustReadAll(t, tenants, equal("team", "y")); len(got) != 1 || len(got[0].points) != 2 {
+			t.Errorf("read %v", got)
+		}
+	})
 }
 
 // While labels change, what is written is taken, and every read finds all of it,
