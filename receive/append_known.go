@@ -67,6 +67,8 @@ func (a *appendRun) appendKnown(batch []knownSeries) (n int, err error) {
 			return 0, nil
 		}
 		defer h.head.fence("append", true, &err)
+		h.head.unlogged.moving.RLock()
+		defer h.head.unlogged.moving.RUnlock()
 		to = h
 	}
 	for n < len(batch) && a.appendFloat(to, &batch[n]) {

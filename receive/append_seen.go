@@ -86,6 +86,8 @@ type namedRef struct {
 	// id is the reference, once there is one, or counts the series if the
 	// references of the storage cannot be relied on.
 	id storage.SeriesRef
+	// ref is the reference to append by, or zero.
+	ref storage.SeriesRef
 	// postponed: the series is not to be appended to in this transaction.
 	postponed bool
 }
@@ -109,16 +111,14 @@ func (a *appendRun) ask(t *appendTarget) {
 	case fresh:
 		a.named.series = append(a.named.series, namedRef{})
 		a.askStorage(t, hash)
-		a.named.series[i] = namedRef{ls: t.ls, id: t.id}
+		a.named.series[i] = namedRef{ls: t.ls, id: t.id, ref: t.ref}
 	case !labels.Equal(a.named.series[i].ls, t.ls):
 		t.ls, t.strict = t.ls.Copy(), true
 	default:
-		t.ls, t.id, t.strict = a.named.series[i].ls, a.named.series[i].id, a.named.series[i].postponed
+		known := &a.named.series[i]
+		t.ls, t.id, t.ref, t.strict = known.ls, known.id, known.ref, known.postponed
 	}
 	t.entry = i + 1
-	if a.tx.refs != nil {
-		t.ref = t.id
-	}
 	a.recall(t)
 	a.nameFamily(t)
 }
@@ -132,11 +132,21 @@ func (a *appendRun) askStorage(t *appendTarget, hash uint64) {
 		t.id = storage.SeriesRef(len(a.named.series))
 	} else if a.tx.met {
 		if ref, ls := a.tx.refs.GetRef(t.ls, hash); ref != 0 {
-			t.ls, t.id = ls, ref
+			t.ls, t.id, t.ref = ls, ref, ref
 			return
+		}
+		if to, ok := a.tx.app.(seriesFinder); ok {
+			t.id = to.findSeries(t.ls, hash)
 		}
 	}
 	t.ls = t.ls.Copy()
+}
+
+// seriesFinder is who knows the reference of a series that GetRef denies because
+// another transaction is making it, or looks for it in this moment: nothing may be
+// appended by it, but it tells what is the same series.
+type seriesFinder interface {
+	findSeries(ls labels.Labels, hash uint64) storage.SeriesRef
 }
 
 func (a *appendRun) recall(t *appendTarget) {
@@ -156,7 +166,7 @@ func (a *appendRun) keepLast(t *appendTarget) {
 	if a.tx.refs != nil {
 		t.id = t.ref
 		if t.entry > 0 {
-			a.named.series[t.entry-1].id = t.id
+			a.named.series[t.entry-1].id, a.named.series[t.entry-1].ref = t.id, t.ref
 		}
 	}
 	if t.id == 0 {
@@ -168,6 +178,6 @@ func (a *appendRun) keepLast(t *appendTarget) {
 
 // seenFootprint returns the bytes that the tables hold on to.
 func (a *appendRun) seenFootprint() int {
-	const lastSize, namedSize = 40, 32
+	const lastSize, namedSize = 40, 40
 	return 16*(cap(a.seen.table.slots)+cap(a.named.table.slots)) + lastSize*cap(a.seen.lasts) + namedSize*cap(a.named.series)
 }

@@ -222,17 +222,13 @@ func (a *appendRun) appendTo(ctx context.Context, t *appendTarget, st, ts int64,
 	ref, err := a.give(ctx, t, t.ref, st, ts, val, opts)
 	partial, stored := errorAs[*storage.AppendPartialError](err)
 	if err != nil && !stored && !t.named {
-		// The reference may be out of date, and whatever else it is is told
-		// with the labels.
-		if !a.needLabels(t, val.kind()) {
-			return
+		// The reference may be out of date, and with it all that is known by it.
+		// Whatever else it is is told with the labels.
+		if a.needLabels(t, val.kind()) {
+			t.ref, t.id, t.asked = 0, 0, false
+			a.appendPoint(ctx, t, st, ts, val)
 		}
-		if err := a.noMoreSeries(t); err != nil {
-			a.refusePoint(t, ReasonActiveSeries, val.kind(), ts, err)
-			return
-		}
-		ref, err = a.give(ctx, t, 0, st, ts, val, opts)
-		partial, stored = errorAs[*storage.AppendPartialError](err)
+		return
 	}
 	if stored {
 		a.countExemplarErrors(partial)

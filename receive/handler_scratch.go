@@ -21,7 +21,7 @@ func newHandlerScratch() *handlerScratch {
 	return &handlerScratch{run: appendRun{
 		builder: labels.NewScratchBuilder(16),
 		texts:   map[uint32]string{},
-		named:   namedSeries{table: slotTable{seed: rand.Uint64() | 1}},
+		named:   namedSeries{table: slotTable{factor: rand.Uint64() | 1}},
 	}}
 }
 

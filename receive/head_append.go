@@ -37,9 +37,7 @@ type headAppender struct {
 	claims []uint64      // hashes of the series it makes
 	made   atomic.Bool   // the latest of them was not there before
 	ended  chan struct{} // closed when they are logged; nil if there never were any
-	// moved: a series was dropped and made again, by whomever, while it was
-	// being appended to. It may not be logged yet.
-	moved atomic.Bool
+	moved  bool          // it is one of the movers
 
 	// The metadata last seen: the samples of a series share theirs.
 	lastFamily   string
@@ -77,11 +75,7 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 	defer a.head.fence("append", true, &err)
 	var out storage.SeriesRef
 	if ref != 0 {
-		// Without labels the TSDB makes no series for a reference it does not know.
-		out, err = a.app.Append(ref, labels.EmptyLabels(), st, t, v, h, fh, opts)
-		if out != 0 && out != ref {
-			a.head.unlogged.move(a)
-		}
+		out, err = a.appendByRef(ref, st, t, v, h, fh, opts)
 	}
 	if ref == 0 || !ls.IsEmpty() && (errors.Is(err, tsdb.ErrInvalidSample) || errors.Is(err, errUnclaimed)) {
 		out, err = a.appendByLabels(ls, st, t, v, h, fh, opts)
@@ -93,6 +87,19 @@ func (a *headAppender) Append(ref storage.SeriesRef, ls labels.Labels, st, t int
 	a.exemplars += len(opts.Exemplars)
 	if !opts.Metadata.IsEmpty() {
 		a.addMetadata(ls, opts)
+	}
+	return out, err
+}
+
+// appendByRef appends to a series that is known. Without labels the TSDB makes no
+// series for a reference it does not know.
+func (a *headAppender) appendByRef(ref storage.SeriesRef, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
+	u := a.head.unlogged
+	u.moving.RLock()
+	defer u.moving.RUnlock()
+	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, h, fh, opts)
+	if out != 0 && out != ref {
+		u.move(a)
 	}
 	return out, err
 }
@@ -117,7 +124,7 @@ func (a *headAppender) usable() error {
 }
 
 // appendFloat is Append of a float to a series known by ref. The caller has found
-// the appender usable, and has put up the fence.
+// the appender usable, has put up the fence, and holds unlogged.moving to read.
 func (a *headAppender) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
 	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
 	if out == 0 {
@@ -153,15 +160,21 @@ func (a *headAppender) addMetadata(ls labels.Labels, opts storage.AOptions) {
 // too, for a series that another appender has made and not yet committed, to
 // which samples must be appended by its labels.
 func (a *headAppender) GetRef(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
-	if a.done || a.head.failure() != nil {
-		return 0, labels.EmptyLabels()
+	// In this order: while a series that is found is not in the log it has an owner.
+	if ref, known := a.find(ls, hash); ref != 0 && !a.head.unlogged.foreign(a, hash) {
+		return ref, known
 	}
-	if getter, ok := a.app.(storage.GetRef); ok {
-		// In this order: while a series that is found is not in the log it has
-		// an owner.
-		if ref, known := getter.GetRef(ls, hash); ref != 0 && !a.head.unlogged.foreign(a, hash) {
-			return ref, known
-		}
+	return 0, labels.EmptyLabels()
+}
+
+func (a *headAppender) findSeries(ls labels.Labels, hash uint64) storage.SeriesRef {
+	ref, _ := a.find(ls, hash)
+	return ref
+}
+
+func (a *headAppender) find(ls labels.Labels, hash uint64) (storage.SeriesRef, labels.Labels) {
+	if getter, ok := a.app.(storage.GetRef); ok && a.usable() == nil {
+		return getter.GetRef(ls, hash)
 	}
 	return 0, labels.EmptyLabels()
 }

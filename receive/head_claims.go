@@ -1,16 +1,18 @@
 package receive
 
-import "math/rand/v2"
+import (
+	"math/bits"
+	"math/rand/v2"
+)
 
 // claimTable finds the transaction that is making a series by the hash of the
 // series' labels. It is an open hash table with linear probing, and holds the
 // claims there are, not those there were: some thousands, one request's for each
 // sender, so that what a series needs of it is in the processor's caches.
 type claimTable struct {
-	// seed keeps hashes of labels, which senders choose, from being made to meet.
-	seed  uint64
-	slots []claim // a power of two of them
-	n     int
+	factor uint64  // odd and random; see slotTable
+	slots  []claim // a power of two of them
+	n      int
 }
 
 type claim struct {
@@ -22,10 +24,10 @@ type claim struct {
 // free: 512 KiB.
 const maxClaimSlots = 32 << 10
 
-func newClaimTable() any { return &claimTable{seed: rand.Uint64() | 1} }
+func newClaimTable() any { return &claimTable{factor: rand.Uint64() | 1} }
 
 func (t *claimTable) start(hash uint64) int {
-	return int((hash ^ t.seed) * 0x9e3779b97f4a7c15 >> 32 & uint64(len(t.slots)-1))
+	return int(hash * t.factor >> bits.LeadingZeros64(uint64(len(t.slots)-1)))
 }
 
 // find returns the claim to a series, or the free slot for one. The table is not

@@ -49,7 +49,7 @@ func (a *headAppender) Commit() (err error) {
 	defer a.head.unlogged.end(a)
 	defer a.endAlone()
 	defer a.head.fence("commit", true, &err)
-	if a.moved.Load() {
+	if !a.head.unlogged.settled(a) {
 		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
 	}
 	if err := a.commit(); err != nil {

@@ -101,6 +101,7 @@ func (h *head) cutInOrder(maxt int64) error {
 }
 
 func (h *head) cutOutOfOrder(ctx context.Context) error {
+	defer h.refs.Forget() // as in cutInOrder
 	if err := h.db.CompactOOOHead(ctx); err != nil {
 		return fmt.Errorf("tenant %q: cut out-of-order samples into blocks in %s: %w", h.tenant, h.dir, err)
 	}

@@ -41,9 +41,17 @@ var errUnclaimed = errors.New("the series is not in memory any more")
 type unloggedSeries struct {
 	tables *sync.Pool // of *claimTable without claims, for all heads
 
+	// moving is held, to read, by who appends by reference, until move has been told
+	// of a series that this has made.
+	moving sync.RWMutex
+
 	mu     sync.Mutex  // guards what follows
 	table  *claimTable // nil while nobody makes series
-	strict bool        // false while the log is replayed
+	movers int         // transactions that move was told of and that have not ended
+	// free is closed when a claim has been given back, or is known to be one until
+	// the end of its transaction. nil if nobody waits for that.
+	free   chan struct{}
+	strict bool // false while the log is replayed
 }
 
 // restrict ends the replay.
@@ -57,29 +65,31 @@ func (u *unloggedSeries) restrict() {
 // ErrSeriesUnlogged if the series is another's, and a owns some, too, or is in the
 // way of its commit.
 func (u *unloggedSeries) claim(a *headAppender, hash uint64) error {
-	ended := u.take(a, hash)
-	if ended == nil {
+	free, ended := u.take(a, hash)
+	if free == nil && ended == nil {
 		return nil
 	}
 	timeout := time.NewTimer(unloggedWait)
 	defer timeout.Stop()
-	for ended != nil {
-		if len(a.claims) > 0 || a.alone {
+	for free != nil || ended != nil {
+		if ended != nil && (len(a.claims) > 0 || a.alone) {
 			return ErrSeriesUnlogged
 		}
 		select {
+		case <-free:
 		case <-ended:
 		case <-timeout.C:
 			return fmt.Errorf("tenant %q: %w", a.head.tenant, errUnloggedTooLong)
 		}
-		ended = u.take(a, hash)
+		free, ended = u.take(a, hash)
 	}
 	return nil
 }
 
-// take returns what tells of the end of another transaction that has the series.
-// If none has, a gets it.
-func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct{}) {
+// take makes a the owner of a series, or returns what tells of the end of the
+// transaction that has it; or, if that one does not know yet whether it makes the
+// series and so has it for a moment only, what tells that it may be free.
+func (u *unloggedSeries) take(a *headAppender, hash uint64) (free, ended <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.table == nil {
@@ -90,16 +100,30 @@ func (u *unloggedSeries) take(a *headAppender, hash uint64) (ended <-chan struct
 	case a:
 		// It still is, after another series: it was made.
 		a.made.Store(true)
-		return nil
+		return nil, nil
 	default:
-		return owner.ended
+		if owner.claims[len(owner.claims)-1] != hash || owner.made.Load() {
+			return nil, owner.ended
+		}
+		if u.free == nil {
+			u.free = make(chan struct{})
+		}
+		return u.free, nil
 	}
 	if a.ended == nil {
 		a.ended = make(chan struct{})
 	}
 	a.claims = append(a.claims, hash)
 	a.made.Store(false)
-	return nil
+	return nil, nil
+}
+
+// wake has those look again who wait for a claim of a moment. The caller holds mu.
+func (u *unloggedSeries) wake() {
+	if u.free != nil {
+		close(u.free)
+		u.free = nil
+	}
 }
 
 // release gives back the latest claim of a if the series was there before.
@@ -111,8 +135,10 @@ func (u *unloggedSeries) release(a *headAppender, hash uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	a.claims = a.claims[:last]
+	a.made.Store(true) // what is left of them
 	u.table.remove(hash)
 	u.tidy()
+	u.wake()
 }
 
 // owner returns who has a series, or nil.
@@ -134,21 +160,30 @@ func (u *unloggedSeries) tidy() {
 	u.table = nil
 }
 
-// move says that a has appended to a series which was dropped and made again in
-// that moment. It may be the one to make it, although another owns it. That is so
-// rare that all who own any start again.
+// move says that a has appended by reference to a series that was dropped and made
+// again in that moment, on the claim of another who was about to append to it by its
+// labels. So it is a that will log it, and another who is taken for its owner. That
+// is so rare that all who want to commit before a has ended start again.
 func (u *unloggedSeries) move(a *headAppender) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	a.moved.Store(true)
-	if u.table == nil {
-		return
+	if !a.moved {
+		a.moved = true
+		u.movers++
 	}
-	for _, c := range u.table.slots {
-		if c.owner != nil {
-			c.owner.moved.Store(true)
-		}
+}
+
+// settled tells whether all series that a has appended to are in the log, or will
+// be with its commit.
+func (u *unloggedSeries) settled(a *headAppender) bool {
+	if len(a.claims) > 0 {
+		// Whoever has made a series on one of these claims has said so.
+		u.moving.Lock()
+		defer u.moving.Unlock()
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.movers == 0
 }
 
 // foreign tells whether a series is another transaction's.
@@ -162,19 +197,24 @@ func (u *unloggedSeries) foreign(a *headAppender, hash uint64) bool {
 // end says that the series of a are in the log, or never will be because the
 // head has failed.
 func (u *unloggedSeries) end(a *headAppender) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if a.moved {
+		a.moved = false
+		u.movers--
+	}
 	if a.ended == nil {
 		return
 	}
-	u.mu.Lock()
 	for _, hash := range a.claims {
 		u.table.remove(hash)
 	}
 	if len(a.claims) > 0 {
 		u.tidy()
+		u.wake()
 	}
 	close(a.ended)
 	a.claims, a.ended = nil, nil
-	u.mu.Unlock()
 }
 
 // PreCreation is called by the TSDB before it makes a series. It makes none for
@@ -190,6 +230,7 @@ func (u *unloggedSeries) PreCreation(ls labels.Labels) error {
 		return errUnclaimed
 	}
 	owner.made.Store(true)
+	u.wake()
 	return nil
 }
 

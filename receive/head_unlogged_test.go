@@ -133,7 +133,10 @@ func TestClaimsAgainstModel(t *testing.T) {
 			}
 			instance := fmt.Sprint(rapid.IntRange(0, series-1).Draw(t, "series"))
 			ls, of := up(instance), owners[instance]
-			ended := u.take(a, ls.Hash())
+			free, ended := u.take(a, ls.Hash())
+			if free != nil {
+				t.Fatal("a claim of a moment is left")
+			}
 			if foreign := of != nil && of != a; foreign != (ended != nil) {
 				t.Fatalf("series %s is another's: %v, but is given: %v", instance, foreign, ended == nil)
 			}
@@ -262,19 +265,52 @@ func TestSeriesThatMoved(t *testing.T) {
 	if _, err := owner.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	h := tenants.slots["a"].head
+	u := tenants.slots["a"].head.unlogged
 	moved, ok := mover.(*headAppender)
 	if !ok {
 		t.Fatalf("a %T", mover)
 	}
-	h.unlogged.move(moved)
-	for _, app := range []storage.AppenderV2{owner, mover} {
-		if err := app.Commit(); ReasonOf(err) != ReasonUnavailable {
+	u.moving.RLock() // the mover has made a series, and is about to say so
+	owned := make(chan error, 1)
+	go func() { owned <- owner.Commit() }()
+	select {
+	case err := <-owned:
+		t.Fatalf("commit before it is known whose the series is: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	u.move(moved)
+	u.moving.RUnlock()
+	for _, err := range []error{<-owned, other.Commit(), mover.Commit()} {
+		if ReasonOf(err) != ReasonUnavailable {
 			t.Errorf("commit: %v", err)
 		}
 	}
-	if err := other.Commit(); err != nil {
-		t.Error(err)
-	}
 	mustWrite(t, tenants, "a", base, 1, up("new"))
+}
+
+// Who meets a series that another only looks for waits until that one has seen that
+// it is there, not until the end of its transaction, and does so even if it is
+// making series of its own.
+func TestSeriesThatIsLookedFor(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	mustWrite(t, tenants, "a", base, 1, up("old"))
+	mine, other := mustAppender(t, tenants), mustAppender(t, tenants)
+	if _, err := mine.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	u, hash := tenants.slots["a"].head.unlogged, up("old").Hash()
+	looking, ok := other.(*headAppender)
+	if !ok {
+		t.Fatalf("a %T", other)
+	}
+	if free, ended := u.take(looking, hash); free != nil || ended != nil {
+		t.Fatal("it is another's")
+	}
+	time.AfterFunc(20*time.Millisecond, func() { u.release(looking, hash) })
+	if _, err := mine.Append(0, up("old"), 0, base+1, 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(mine.Commit(), other.Rollback()); err != nil {
+		t.Fatal(err)
+	}
 }

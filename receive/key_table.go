@@ -23,6 +23,8 @@ type keyTable[V any] struct {
 	// was found is most often the next to be asked for, and finding it there is
 	// several times faster than finding it by hash.
 	learnt []keyEntry[V]
+	// missed counts the keys that there was no room for.
+	missed int
 }
 
 // keyEntry is what is known of one series.
@@ -53,6 +55,29 @@ func (t *keyTable[V]) find(key writepb.Key) (at uint32, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// missesToForget is how many times as many series as there is room for have to
+// be turned away before those that are remembered make room. Forgetting at once
+// would be of no use to a little more than there is room for, which comes round
+// and round: none would be remembered when it is next asked for.
+const missesToForget = 4
+
+// learn adds entries as long as there are no more than most, and takes in what is
+// new of those that are there.
+func (t *keyTable[V]) learn(entries []keyEntry[V], most int) {
+	for _, e := range entries {
+		if len(t.learnt) < most {
+			t.put(e)
+		} else if at, ok := t.find(e.key); ok {
+			t.learnt[at].value = e.value
+		} else {
+			t.missed++
+		}
+	}
+	if t.missed > missesToForget*most {
+		t.reset()
+	}
 }
 
 // put adds an entry, or takes the place of the one of the same key.
@@ -92,4 +117,4 @@ func (t *keyTable[V]) grow() {
 	}
 }
 
-func (t *keyTable[V]) reset() { t.index, t.learnt = nil, nil }
+func (t *keyTable[V]) reset() { t.index, t.learnt, t.missed = nil, nil, 0 }

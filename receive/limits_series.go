@@ -62,7 +62,11 @@ func (a *appendRun) noMoreSeries(t *appendTarget) error {
 	if n < most {
 		return nil
 	}
-	if ref, _ := counter.GetRef(t.ls, t.ls.Hash()); ref != 0 {
+	hash := t.ls.Hash()
+	if ref, _ := counter.GetRef(t.ls, hash); ref != 0 {
+		return nil
+	}
+	if to, ok := counter.(seriesFinder); ok && to.findSeries(t.ls, hash) != 0 {
 		return nil
 	}
 	return fmt.Errorf("it is new, and tenant %q has %d series in memory already, of %d allowed", a.tenant, n, most)

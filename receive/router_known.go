@@ -21,8 +21,6 @@ type routedHashes struct {
 
 	mu    sync.RWMutex // guards what follows
 	table keyTable[uint64]
-	// missed counts the series that there was no room for.
-	missed int
 }
 
 func newRoutedHashes(most int) *routedHashes {
@@ -67,27 +65,13 @@ func (h *routedHashes) lookUp(series []routedOutline, next uint32) uint32 {
 	return next
 }
 
-// missesToForget is how many times as many series as there is room for have to
-// be turned away before those that are remembered make room. Forgetting at once
-// would be of no use to a little more than there is room for, which comes round
-// and round: none would be remembered when it is next asked for.
-const missesToForget = 4
-
 func (h *routedHashes) learn(learnt []keyEntry[uint64]) {
 	if len(learnt) == 0 {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := min(len(learnt), h.most-len(h.table.learnt))
-	for _, l := range learnt[:n] {
-		h.table.put(l)
-	}
-	h.missed += len(learnt) - n
-	if h.missed > missesToForget*h.most {
-		h.table.reset()
-		h.missed = 0
-	}
+	h.table.learn(learnt, h.most)
 }
 
 // lookUp outlines series from the i-th on, and finds those that are known.

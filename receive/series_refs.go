@@ -101,10 +101,5 @@ func (s *SeriesRefs) learn(learnt []learntRef) {
 	most := 2*s.live() + seriesRefsSpare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.table.learnt)+len(learnt) > most {
-		s.table.reset()
-	}
-	for _, l := range learnt {
-		s.table.put(l)
-	}
+	s.table.learn(learnt, most)
 }

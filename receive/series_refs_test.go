@@ -252,24 +252,38 @@ func countSamples(t *testing.T, tenants *Tenants, series string) (n int) {
 }
 
 // References are bounded by the series there are, in whatever order their
-// labels are sent.
+// labels are sent. A few too many do not push out the others; with many more, the
+// latest are remembered in the end.
 func TestReferencesAreBounded(t *testing.T) {
+	const most = seriesRefsSpare + 2*10
 	refs := NewSeriesRefs(func() int { return 10 })
-	for i := range uint64(3 * seriesRefsSpare) {
-		refs.learn([]learntRef{{writepb.Key{i, i}, 7}})
-		if len(refs.table.learnt) > seriesRefsSpare+20 || len(refs.table.index) > 4*len(refs.table.learnt)+fewestSlots {
-			t.Fatalf("%d references of 10 series are remembered", len(refs.table.learnt))
+	next := uint64(0)
+	learn := func(n int) {
+		for range n {
+			refs.learn([]learntRef{{writepb.Key{next, next}, 7}})
+			next++
+			if len(refs.table.learnt) > most || len(refs.table.index) > 4*len(refs.table.learnt)+fewestSlots {
+				t.Fatalf("%d references of 10 series are remembered", len(refs.table.learnt))
+			}
 		}
 	}
-	known := []knownSeries{{keyed: true}}
-	known[0].Key = writepb.Key{3*seriesRefsSpare - 1, 3*seriesRefsSpare - 1}
-	refs.lookUp(known, 99)
-	if known[0].ref != 7 {
-		t.Error("the newest reference was forgotten")
+	ref := func(i uint64) storage.SeriesRef {
+		known := []knownSeries{{keyed: true}}
+		known[0].Key = writepb.Key{i, i}
+		refs.lookUp(known, 99)
+		return known[0].ref
+	}
+	learn(3 * most)
+	refs.learn([]learntRef{{writepb.Key{1, 1}, 8}})
+	if ref(0) != 7 || ref(1) != 8 {
+		t.Error("those that were there are forgotten, or are what they were")
+	}
+	learn(3 * most)
+	if ref(0) != 0 || ref(next-1) != 7 {
+		t.Error("those that do not come any more are remembered, and those that do are not")
 	}
 	refs.Forget()
-	known[0].ref = 0
-	if refs.lookUp(known, 0); known[0].ref != 0 {
+	if ref(next-1) != 0 {
 		t.Error("a reference outlived its series")
 	}
 }

@@ -1,15 +1,18 @@
 package receive
 
+import "math/bits"
+
 // slotTable numbers 64-bit keys in the order in which they are added. It is an
 // open hash table with linear probing, for the keys of one request: they are
 // looked up for every sample, and the maps of the language take several times
 // as long to fill and to clear.
 type slotTable struct {
-	// seed keeps hashes of labels, which senders choose, from being made to
-	// meet. References need none.
-	seed  uint64
-	slots []tableSlot // a power of two of them
-	n     int
+	// factor is odd. For hashes of labels, which senders choose, it is random: they
+	// could make as many as they like that agree in their lower bits, and in what is
+	// made of these by adding or taking away. References do with any.
+	factor uint64
+	slots  []tableSlot // a power of two of them
+	n      int
 }
 
 type tableSlot struct {
@@ -19,12 +22,16 @@ type tableSlot struct {
 
 const fewestSlots = 64
 
+// spreadFactor is 2^64 divided by the golden ratio: its products with numbers that
+// count up lie far from each other.
+const spreadFactor = 0x9e3779b97f4a7c15
+
 // start is where the probing for a key starts. References of a request come in
 // runs that count up, one run for each sender that made series at the same time.
 // If neighbours started in neighbouring slots, two runs that meet would have each
 // key of one pass by all keys of the other.
 func (t *slotTable) start(key uint64) int {
-	return int((key ^ t.seed) * 0x9e3779b97f4a7c15 >> 32 & uint64(len(t.slots)-1))
+	return int(key * t.factor >> bits.LeadingZeros64(uint64(len(t.slots)-1)))
 }
 
 func (t *slotTable) get(key uint64) (int, bool) {
@@ -67,6 +74,9 @@ func (t *slotTable) removeLast(key uint64) {
 }
 
 func (t *slotTable) grow() {
+	if t.factor == 0 {
+		t.factor = spreadFactor
+	}
 	old := t.slots
 	t.slots = make([]tableSlot, max(fewestSlots, 2*len(old)))
 	for _, s := range old {

@@ -11,7 +11,7 @@ import (
 // A table is a map that numbers its keys, and takes the last one back.
 func TestSlotTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := slotTable{seed: rapid.Uint64().Draw(t, "seed")}
+		table := slotTable{factor: rapid.Uint64().Draw(t, "factor") | 1}
 		for range 2 {
 			model := map[uint64]int{}
 			for range rapid.IntRange(0, 300).Draw(t, "n") {
@@ -40,23 +40,20 @@ func TestSlotTableAgainstModel(t *testing.T) {
 	})
 }
 
-// Hashes that collide under one seed do not under another.
-func TestSlotTableSeed(t *testing.T) {
-	size := 1 << 12
-	mask := uint64(size - 1)
-	a, b := slotTable{seed: 3, slots: make([]tableSlot, size)}, slotTable{seed: 0xdeadbeefcafef00d, slots: make([]tableSlot, size)}
-	var same []uint64
-	for key := uint64(0); len(same) < 200; key += 0x1234567 {
-		if uint64(a.start(key))&mask == 7 {
-			same = append(same, key)
+// Hashes of labels that somebody has made to agree in any of their bits do not
+// start at the same slot.
+func TestTablesSpreadKeysThatAgree(t *testing.T) {
+	const size, n = 1 << 12, 200
+	named, claims := slotTable{factor: rand.Uint64() | 1, slots: make([]tableSlot, size)}, claimTable{factor: rand.Uint64() | 1, slots: make([]claim, size)}
+	for shift := range 57 {
+		ofNamed, ofClaims := map[int]bool{}, map[int]bool{}
+		for i := range uint64(n) {
+			key := 0x123456789abcdef0&^(0xff<<shift) | i<<shift
+			ofNamed[named.start(key)], ofClaims[claims.start(key)] = true, true
 		}
-	}
-	starts := map[int]bool{}
-	for _, key := range same {
-		starts[b.start(key)] = true
-	}
-	if len(starts) < 100 {
-		t.Errorf("200 keys that start at one slot under a seed start at %d under another", len(starts))
+		if least := min(len(ofNamed), len(ofClaims)); least < n/4 {
+			t.Errorf("%d keys that agree but for the bits from %d on start at %d slots", n, shift, least)
+		}
 	}
 }
 
