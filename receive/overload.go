@@ -120,8 +120,8 @@ func (o *overload) room(global GlobalLimits, waits time.Duration, bytes int64) *
 	if most := global.InFlightRequests; most >= 0 && o.used.requests >= most {
 		return refuseByLimit(ReasonInFlightRequests, "this receiver is handling %d requests, as many as it may; send the request again", o.used.requests)
 	}
-	if waits >= turnPatience/2 {
-		return refuseByLimit(ReasonConcurrency, "requests wait for %v to be stored; send the request again", waits.Round(time.Millisecond))
+	if err := waitTooLong(waits); err != nil {
+		return err
 	}
 	if most := global.InFlightBytes; most >= 0 && o.used.bytes+bytes > most {
 		if bytes > most {
@@ -130,6 +130,15 @@ func (o *overload) room(global GlobalLimits, waits time.Duration, bytes int64) *
 		return global.noRoomNow()
 	}
 	return nil
+}
+
+// waitTooLong returns why nobody is to get behind others that wait for a turn as
+// long as that, or nil.
+func waitTooLong(waits time.Duration) *requestError {
+	if waits < turnPatience/2 {
+		return nil
+	}
+	return refuseByLimit(ReasonConcurrency, "requests wait for %v to be stored; send the request again", waits.Round(time.Millisecond))
 }
 
 // tenantHasRoom checks the limits of the tenant that a request can be over

@@ -32,16 +32,32 @@ type peerAdmission struct {
 	inside bool
 }
 
+// admitPeer lets a request in. Before its message is read nobody knows which of
+// the queues is its own, so it is kept out if the waiting is long in all of them.
 func (h *Handler) admitPeer(size int64) (*peerAdmission, error) {
 	in := &peerAdmission{h: h, global: h.limitSet().Global.resolved()}
-	if err := h.load.admitPeer(in, max(size, leastPeerBytes)); err != nil {
+	now := time.Now()
+	waits := h.peerTurns(1).oldest(now)
+	if waits > 0 {
+		waits = min(waits, h.peerTurns(0).oldest(now))
+	}
+	if err := h.load.admitPeer(in, waits, max(size, leastPeerBytes)); err != nil {
 		return nil, in.refused(err)
 	}
 	return in, nil
 }
 
-func (o *overload) admitPeer(in *peerAdmission, size int64) *requestError {
-	waits := o.peerTurns.oldest(time.Now())
+// peerTurns returns the queue of what comes from other receivers. A replica waits for
+// no other receiver, and has its turn among those that do not; what is to be routed
+// waits with the requests of senders.
+func (h *Handler) peerTurns(replica int) *turnQueue {
+	if h.opts.Router != nil && replica == 0 {
+		return &h.load.turns
+	}
+	return &h.load.peerTurns
+}
+
+func (o *overload) admitPeer(in *peerAdmission, waits time.Duration, size int64) *requestError {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.room(in.global, waits, size); err != nil {
@@ -84,8 +100,7 @@ func (in *peerAdmission) resize(size int64) *requestError {
 	return nil
 }
 
-// Write takes the request. A replica waits for no other receiver, and has its turn
-// among those that do not; what is to be routed waits with the requests of senders.
+// Write takes the request.
 func (in *peerAdmission) Write(ctx context.Context, req *PeerRequest) error {
 	h, start := in.h, time.Now()
 	h.metrics.inFlight.Inc()
@@ -96,9 +111,9 @@ func (in *peerAdmission) Write(ctx context.Context, req *PeerRequest) error {
 			return err
 		}
 	}
-	turns := &h.load.peerTurns
-	if h.opts.Router != nil && req.Replica == 0 {
-		turns = &h.load.turns
+	turns := h.peerTurns(req.Replica)
+	if err := waitTooLong(turns.oldest(start)); err != nil {
+		return in.refused(err)
 	}
 	waited, ok := turns.enter(ctx, in.global.Concurrency, turnPatience)
 	if waited > 0 {

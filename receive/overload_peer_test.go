@@ -198,6 +198,45 @@ func TestPeersHaveTurnsOfTheirOwn(t *testing.T) {
 	})
 }
 
+// A request is kept out by the queue that it would be in, and by no other: replicas
+// do not wait for what is to be routed, nor that for replicas.
+func TestPeersAreKeptOutByTheirOwnQueue(t *testing.T) {
+	for _, full := range []int{0, 1} {
+		t.Run(fmt.Sprint("replica ", full), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				to := newBlockingStorage()
+				router := newTestRouter(t, fixed(testHashrings(t, AlgorithmHashmod, 1, "self:1")), "self:1", new(fakePeers).dial, RouterOptions{})
+				h := newTestHandler(t, to, HandlerOptions{Router: router, Limits: func() *LimitSet { return &LimitSet{Global: GlobalLimits{Concurrency: 1}} }})
+				var waiting, same, other blockedPeers
+				for i := range 2 {
+					req, _ := overloadPeerRequest(t, i, 1, full)
+					waiting.write(t, h, req)
+				}
+				synctest.Wait()
+				time.Sleep(turnPatience / 2)
+				req, _ := overloadPeerRequest(t, 10, 1, full)
+				same.write(t, h, req)
+				req, _ = overloadPeerRequest(t, 11, 1, 1-full)
+				other.write(t, h, req)
+				synctest.Wait()
+				if n := same.refusals(t, ReasonConcurrency); n != 1 {
+					t.Error("a request got behind others that wait for long")
+				}
+				if n := to.inside.Load(); n != 2 {
+					t.Errorf("%d requests are in the storage, want one of each kind", n)
+				}
+				close(to.open)
+				waiting.wg.Wait()
+				same.wg.Wait()
+				other.wg.Wait()
+				if err := errors.Join(other.errs...); err != nil {
+					t.Errorf("a request of the other kind: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // What needs more than there ever is does not lie with the samples: it is
 // retryable, as another receiver has let it in.
 func TestPeerRequestThatNeverFits(t *testing.T) {
