@@ -393,8 +393,8 @@
 //
 // A request is looked at in full before any of it goes out. If it is malformed
 // nothing of it is stored anywhere, and a series that every receiver would refuse
-// for its labels is refused at once, as a peer that does not decode it would
-// refuse all others that come with it. Series of 1.0 are handed over in the very
+// for its labels or metadata is refused at once, with nothing else in it looked at,
+// as a peer that does not decode it would refuse all others that come with it. Series of 1.0 are handed over in the very
 // bytes they came in, unless their labels are not sorted or have no value: these are
 // put in order first, since receivers of Thanos take no others, and placed by that
 // order. Those of 2.0 are written anew as 1.0, which all receivers

@@ -53,24 +53,25 @@ func (s *routing) splitSeries(i int, k *routedOutline) error {
 	if err := a.req.Series(i, &a.series); err != nil {
 		return err
 	}
-	if err := s.checkPoints(); err != nil {
-		return err
-	}
 	n := tallyCounts{len(a.series.Samples), len(a.series.Histograms)}
-	refusal := s.checkSeries()
-	switch {
-	case errors.Is(refusal.err, errMalformed):
+	refusal := s.checkSeries(n)
+	if errors.Is(refusal.err, errMalformed) {
 		return refusal.err
-	case refusal.err == nil && n.total()+len(a.series.Exemplars) == 0:
-		if a.req.Version() == writepb.V1 {
-			return nil // There is nothing to be stored.
-		}
-		refusal = appendRefusal{ReasonNoSamples, errNoSamples}
-	case refusal.err == nil && s.ring == nil:
-		refusal = appendRefusal{ReasonUnavailable, s.failure}
 	}
 	if refusal.err != nil {
 		s.refuse(r, refusal, n)
+		return nil
+	}
+	// What is refused goes to no peer, so whatever else is in it is not looked at
+	// here either.
+	if err := s.checkPoints(); err != nil {
+		return err
+	}
+	if n.total()+len(a.series.Exemplars) == 0 {
+		return nil // There is nothing to be stored.
+	}
+	if s.ring == nil {
+		s.refuse(r, appendRefusal{ReasonUnavailable, s.failure}, n)
 		return nil
 	}
 	r.samples = [numSampleKinds]uint32{uint32(n[floatSample]), uint32(n[histogramSample])}
@@ -94,10 +95,25 @@ func (s *routing) refuse(r *routedSeries, refusal appendRefusal, n tallyCounts) 
 	}
 }
 
-// checkSeries returns why a.series is refused by any receiver. Peers would refuse
-// the whole message for some of that. If it is not, s.labels are the labels as any
-// receiver stores them.
-func (s *routing) checkSeries() appendRefusal {
+// checkSeries returns why a.series, which has n samples, is refused by any receiver,
+// in the order in which these look at it. Peers would refuse the whole message for
+// some of that, and cannot see the rest of it. If it is not, s.labels are the labels
+// as any receiver stores them.
+func (s *routing) checkSeries(n tallyCounts) appendRefusal {
+	a := s.run
+	if refusal := s.checkLabels(); refusal.err != nil {
+		return refusal
+	}
+	switch {
+	case n.total() > 0:
+		return a.seriesMetadata(&a.target)
+	case len(a.series.Exemplars) == 0 && a.req.Version() == writepb.V2:
+		return appendRefusal{ReasonNoSamples, errNoSamples}
+	}
+	return appendRefusal{}
+}
+
+func (s *routing) checkLabels() appendRefusal {
 	a := s.run
 	var err error
 	a.labels, err = a.series.AppendLabels(a.labels[:0])
@@ -142,7 +158,7 @@ func (s *routing) tidy() {
 // malformed.
 func (s *routing) checkPoints() error {
 	a := s.run
-	if err := a.series.Check(s.labels); err != nil || a.req.Version() == writepb.V1 {
+	if err := a.series.Check(a.labels); err != nil || a.req.Version() == writepb.V1 {
 		return err
 	}
 	good := a.series.Exemplars[:0]
@@ -166,8 +182,6 @@ func (s *routing) checkPoints() error {
 func (s *routing) refuseExemplar(err error) {
 	s.tally.exemplars[exemplarInvalid]++
 	if e := s.tally.refuse(ReasonBadExemplar, tallyCounts{}); e != nil {
-		// What is wrong with the labels is told by itself.
-		s.labels, _ = s.run.series.AppendLabels(s.labels[:0])
 		e.series, e.err = describeLabels(s.labels), err
 	}
 }
