@@ -264,7 +264,7 @@
 //   - Opening it and cutting a block leave up to 20 MiB of buffers behind. When that
 //     has come to an eighth of what is live, and to 32 MiB, the garbage collector is
 //     run, or a process of many tenants would need twice its memory at its start
-//     and whenever blocks are due.
+//     and whenever blocks are due. TenantsOptions.KeepGarbage leaves that to the host.
 //   - A querier over a head sees the chunk that is being filled as endless; ours
 //     looks where it ends.
 //

@@ -30,6 +30,9 @@ import (
 // One tenant's failure is that tenant's alone: its writes and reads are refused
 // with a *TenantError until a pass of Run has opened it again.
 //
+// Opening tenants and cutting blocks may call runtime.GC, unless
+// TenantsOptions.KeepGarbage is set.
+//
 // All methods are safe for concurrent use.
 type Tenants struct {
 	dir     string
@@ -85,6 +88,7 @@ func OpenTenants(dir string, opts TenantsOptions) (*Tenants, error) {
 		dir: dir, opts: opts, log: opts.Logger, tsdbLog: slog.New(quietHandler{opts.Logger.Handler()}),
 		space: &freeSpace{dir: dir, min: opts.MinFreeDisk}, lock: lock, slots: map[string]*slot{},
 		opening: make(chan struct{}, opts.Concurrency), claimTables: sync.Pool{New: newClaimTable},
+		garbage: garbage{keep: opts.KeepGarbage},
 	}
 	if t.metrics, err = newTenantsMetrics(t); err != nil {
 		return nil, errors.Join(err, lock.Release())

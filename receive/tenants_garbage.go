@@ -28,8 +28,12 @@ const (
 // is live.
 //
 // It is about such work alone. What else the process leaves behind is for its host
-// to bound, with GOGC or GOMEMLIMIT.
+// to bound, with GOGC or GOMEMLIMIT, and so is this if the host wants it. The
+// buffers are the TSDB's, which has no option for their size, and to change GOGC for
+// a while would be felt by the host for longer than one collection is.
 type garbage struct {
+	keep bool
+
 	mu     sync.Mutex // guards what follows, and holds up such work during a collection
 	bytes  int64      // since the last collection
 	cycles uint64     // of the runtime's collector, then
@@ -39,6 +43,9 @@ type garbage struct {
 // many. Where much is live, a collection costs much, but the runtime's own most
 // often comes first.
 func (g *garbage) add(bytes int64) {
+	if g.keep {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/gc/heap/live:bytes"}}

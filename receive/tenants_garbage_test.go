@@ -30,3 +30,15 @@ func TestGarbageIsCollected(t *testing.T) {
 		t.Fatalf("%d collections, want one", n)
 	}
 }
+
+// A host that wants to see to it by itself is left alone.
+func TestGarbageIsKept(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{KeepGarbage: true})
+	mustWrite(t, tenants, "a", base, 1, up("1"))
+	most := int64(heapInUse())/garbageShare + leastGarbage
+	before := forcedCollections()
+	tenants.slots["a"].head.garbage.add(most + 1)
+	if n := forcedCollections() - before; n != 0 {
+		t.Errorf("%d collections", n)
+	}
+}

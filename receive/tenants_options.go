@@ -92,6 +92,13 @@ type TenantsOptions struct {
 	// Concurrency is how many tenants are opened, compacted, flushed or closed
 	// side by side. Default runtime.GOMAXPROCS(0).
 	Concurrency int
+	// KeepGarbage leaves what opening tenants and cutting blocks leave behind, 1 to 20
+	// MiB each time, to the runtime. By default such work is followed by runtime.GC,
+	// which is for the whole process, once that has come to 32 MiB and to an eighth
+	// of what is live since the last collection. Set it if the process bounds its
+	// memory in another way, as by GOMEMLIMIT, or has so large a heap that a
+	// collection costs more than the memory is worth.
+	KeepGarbage bool
 	// TSDBMetrics registers the TSDB's own metrics (prometheus_tsdb_...) for
 	// every tenant, with the label "tenant": about a hundred series a tenant.
 	TSDBMetrics bool
