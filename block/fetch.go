@@ -20,8 +20,13 @@ type FetcherOptions struct {
 	// Dir caches metas on disk, so that a restart reads only new ones. It
 	// belongs to one Fetcher. Empty means memory only.
 	Dir string
-	// Lister lists the blocks. nil means NewLister of the bucket.
+	// Lister lists the blocks. nil means by the index of the bucket as long as
+	// somebody keeps it (see BucketIndex), and else by NewLister.
 	Lister Lister
+	// NoIndex lists the bucket in each pass and leaves its index alone: what a
+	// View shows is then as recent as its Time, whoever changed the bucket. It
+	// is of no effect with Lister.
+	NoIndex bool
 	// Concurrency is how many metas and markers are read side by side. 0
 	// means 32.
 	Concurrency int
@@ -54,10 +59,7 @@ func (o FetcherOptions) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (o FetcherOptions) withDefaults(bkt objstore.BucketReader) FetcherOptions {
-	if o.Lister == nil {
-		o.Lister = NewLister(bkt)
-	}
+func (o FetcherOptions) withDefaults() FetcherOptions {
 	if o.Concurrency == 0 {
 		o.Concurrency = 32
 	}
@@ -80,6 +82,7 @@ type Fetcher struct {
 	opts    FetcherOptions
 	cache   *metaCache
 	metrics *fetcherMetrics
+	lister  Lister
 
 	pass    turn // held during a pass; guards marks and unknown
 	marks   map[ulid.ULID]Mark
@@ -102,11 +105,22 @@ func NewFetcher(bkt objstore.BucketReader, opts FetcherOptions) (*Fetcher, error
 		return nil, err
 	}
 	f := &Fetcher{
-		bkt: bkt, opts: opts.withDefaults(bkt), cache: cache, metrics: metrics,
+		bkt: bkt, opts: opts.withDefaults(), cache: cache, metrics: metrics,
 		marks: map[ulid.ULID]Mark{}, pass: newTurn(),
 	}
+	f.lister = f.newLister()
 	f.view.Store(emptyView())
 	return f, nil
+}
+
+func (f *Fetcher) newLister() Lister {
+	switch {
+	case f.opts.Lister != nil:
+		return f.opts.Lister
+	case f.opts.NoIndex:
+		return NewLister(f.bkt)
+	}
+	return &indexLister{reader: indexReader{bkt: f.bkt}, sweep: NewLister(f.bkt), log: f.opts.Logger, metrics: f.metrics}
 }
 
 // View returns what the last successful pass found; before the first one, a
@@ -133,10 +147,27 @@ func (f *Fetcher) Fetch(ctx context.Context) (*View, error) {
 }
 
 func (f *Fetcher) fetch(ctx context.Context, now time.Time) (*View, error) {
-	entries, err := f.opts.Lister.List(ctx)
+	entries, err := f.lister.List(ctx)
 	if err != nil {
 		return nil, err
 	}
+	results, err := f.fetchBlocks(ctx, entries)
+	if err != nil {
+		return nil, err
+	}
+	all := f.collect(entries, results)
+	v := newView(now, all, viewRules{
+		consistencyDelay:         f.opts.ConsistencyDelay,
+		ignoreDeletionMarksDelay: f.opts.IgnoreDeletionMarksDelay,
+	})
+	f.unknown = all.unknown
+	f.remember(v)
+	return v, nil
+}
+
+// fetchBlocks reads what the listing did not tell, and returns a result for each
+// entry.
+func (f *Fetcher) fetchBlocks(ctx context.Context, entries []Entry) ([]fetched, error) {
 	results := make([]fetched, len(entries))
 	var g errgroup.Group
 	g.SetLimit(f.opts.Concurrency)
@@ -151,14 +182,7 @@ func (f *Fetcher) fetch(ctx context.Context, now time.Time) (*View, error) {
 		// What looks unreadable may just have been cut off.
 		return nil, err
 	}
-	all := f.collect(entries, results)
-	v := newView(now, all, viewRules{
-		consistencyDelay:         f.opts.ConsistencyDelay,
-		ignoreDeletionMarksDelay: f.opts.IgnoreDeletionMarksDelay,
-	})
-	f.unknown = all.unknown
-	f.remember(v)
-	return v, nil
+	return results, nil
 }
 
 // fetched is what was read of one block.

@@ -88,14 +88,16 @@ func blockFiles(t testing.TB, path string) map[string]string {
 	return files
 }
 
-// wantComplete fails unless the objects are exactly the blocks in dir, each
-// whole, with the labels of testLabels.
+// wantComplete fails unless the objects, apart from the index of the bucket, are
+// exactly the blocks in dir, each whole, with the labels of testLabels.
 func wantComplete(t testing.TB, objects map[string][]byte, dir string, metas ...*Meta) {
 	t.Helper()
 	want := map[string]string{}
 	for _, m := range metas {
 		maps.Copy(want, blockFiles(t, filepath.Join(dir, m.ULID.String())))
 	}
+	objects = maps.Clone(objects)
+	maps.DeleteFunc(objects, func(name string, _ []byte) bool { return strings.HasPrefix(name, bucketIndexDir) })
 	got := map[string]string{}
 	for name, content := range objects {
 		if !strings.HasSuffix(name, "/"+MetaFilename) {

@@ -14,6 +14,8 @@ type fetcherMetrics struct {
 	success  prometheus.Gauge
 	blocks   *prometheus.GaugeVec   // by state
 	reads    *prometheus.CounterVec // by source
+
+	indexReads *prometheus.CounterVec // by result
 }
 
 func newFetcherMetrics(reg prometheus.Registerer) (*fetcherMetrics, error) {
@@ -39,11 +41,18 @@ func newFetcherMetrics(reg prometheus.Registerer) (*fetcherMetrics, error) {
 			Name: "varve_block_fetcher_meta_reads_total",
 			Help: "Reads of a meta.json, by where it came from.",
 		}, []string{"source"}),
+		indexReads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "varve_block_fetcher_index_reads_total",
+			Help: "Passes over the bucket by what became of its index; all but those that used it listed the whole bucket.",
+		}, []string{"result"}),
+	}
+	for _, result := range []indexUse{indexUsed, indexAbsent, indexStale, indexInvalid, indexUnreadable} {
+		m.indexReads.WithLabelValues(string(result))
 	}
 	for _, result := range []string{"ok", "error"} {
 		m.passes.WithLabelValues(result)
 	}
-	_, err := registration.Register(reg, "block.Fetcher", m.passes, m.duration, m.success, m.blocks, m.reads)
+	_, err := registration.Register(reg, "block.Fetcher", m.passes, m.duration, m.success, m.blocks, m.reads, m.indexReads)
 	return m, err
 }
 
@@ -69,6 +78,8 @@ type shipperMetrics struct {
 	failures prometheus.Counter
 	bytes    prometheus.Counter
 	duration prometheus.Histogram
+
+	registered *registration.Set
 }
 
 func newShipperMetrics(reg prometheus.Registerer, p *progress) (*shipperMetrics, error) {
@@ -110,7 +121,8 @@ func newShipperMetrics(reg prometheus.Registerer, p *progress) (*shipperMetrics,
 		Name: "varve_block_shipper_oldest_pending_age_seconds",
 		Help: "Time since the oldest block that is still to be uploaded was cut; 0 if there is none.",
 	}, func() float64 { return p.pending().age(time.Now()).Seconds() })
-	_, err := registration.Register(reg, "block.Shipper", m.passes, m.success, m.uploads, m.failures, m.bytes, m.duration, pending, age)
+	var err error
+	m.registered, err = registration.Register(reg, "block.Shipper", m.passes, m.success, m.uploads, m.failures, m.bytes, m.duration, pending, age)
 	return m, err
 }
 

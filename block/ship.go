@@ -42,10 +42,17 @@ type ShipperOptions struct {
 	// may overlap others in the bucket; readers of this module hide the ones
 	// that are covered, but a Thanos compactor may stop at them.
 	UploadCompacted bool
+	// Index is told of each block that is in the bucket, so that readers see it
+	// at once. It is run by who gave it. nil means one of the Shipper's own,
+	// with the defaults, which Run runs too.
+	Index *BucketIndex
+	// NoIndex leaves the index of the bucket alone.
+	NoIndex bool
 	// Logger gets a line for each block that was shipped and for each failure
 	// of a pass of Run. nil is silent.
 	Logger *slog.Logger
-	// Registerer gets the metrics varve_block_shipper_*. nil is fine. For
+	// Registerer gets the metrics varve_block_shipper_*, and varve_block_index_*
+	// for an index of the Shipper's own. nil is fine. For
 	// several Shippers with one registry wrap it for each with
 	// prometheus.WrapRegistererWith, with another value of the same label.
 	Registerer prometheus.Registerer
@@ -65,6 +72,9 @@ func (o ShipperOptions) Validate() error {
 	}
 	if o.UploadTimeout < 0 {
 		errs = append(errs, fmt.Errorf("ShipperOptions.UploadTimeout is %s, want 0 or more", o.UploadTimeout))
+	}
+	if o.NoIndex && o.Index != nil {
+		errs = append(errs, errors.New("ShipperOptions.NoIndex is set beside Index, want one of them"))
 	}
 	return errors.Join(errs...)
 }
@@ -96,6 +106,8 @@ type Shipper struct {
 	opts     ShipperOptions
 	metrics  *shipperMetrics
 	progress *progress
+	index    *BucketIndex // nil for none
+	ownIndex bool
 
 	pass turn // held during a pass
 }
@@ -114,13 +126,27 @@ func NewShipper(bkt objstore.Bucket, src Source, opts ShipperOptions) (*Shipper,
 	if s.metrics, err = newShipperMetrics(opts.Registerer, s.progress); err != nil {
 		return nil, err
 	}
+	if s.index, s.ownIndex, err = newShipperIndex(bkt, s.opts); err != nil {
+		s.metrics.registered.UnregisterAll()
+		return nil, err
+	}
 	return s, nil
 }
 
 // Run calls Ship at once and then at each interval until ctx is done, and
 // returns nil. Failures are logged and counted, and tried again at the next
-// interval. After Run a last Ship takes what was cut since.
+// interval. After Run a last Ship takes what was cut since. An index of the
+// Shipper's own is kept meanwhile.
 func (s *Shipper) Run(ctx context.Context) error {
+	var g errgroup.Group
+	if s.ownIndex {
+		g.Go(func() error { return s.index.Run(ctx) })
+	}
+	g.Go(func() error { return s.run(ctx) })
+	return g.Wait()
+}
+
+func (s *Shipper) run(ctx context.Context) error {
 	return every.Run(ctx, s.opts.Interval, s.Ship, func(err error) {
 		s.opts.Logger.Error("could not ship all blocks, trying again", "interval", s.opts.Interval, "err", err)
 	})
@@ -140,6 +166,7 @@ func (s *Shipper) Ship(ctx context.Context) error {
 	}
 	defer s.pass.give()
 	err := s.ship(ctx)
+	s.tellIndex(ctx)
 	s.metrics.pass(err)
 	return err
 }

@@ -217,9 +217,19 @@ func (s *Shipper) shipStaged(ctx context.Context, d shipDir, dir string) error {
 		return fmt.Errorf("%w: %w", errAway, err)
 	}
 	start := time.Now()
-	if complete, err := upload(ctx, s.bkt, dir, m, there, opts); err != nil || complete != nil {
+	complete, err := upload(ctx, s.bkt, dir, m, there, opts)
+	if err != nil {
 		return err
 	}
+	if complete != nil {
+		// Whoever brought it there may not have come to tell the index. Many
+		// of them, as after the loss of the record, are told of together.
+		if s.index != nil {
+			s.index.note([]Entry{{ID: complete.ULID, Meta: complete}})
+		}
+		return nil
+	}
+	s.tellIndex(ctx, Entry{ID: m.ULID, Meta: m})
 	took := time.Since(start)
 	s.metrics.uploaded(m.Bytes(), took)
 	s.opts.Logger.Info("shipped a block", "block", m.ULID, "dir", d.dir, "labels", d.external,

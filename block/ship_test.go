@@ -148,7 +148,7 @@ func TestShipChecksTheBucket(t *testing.T) {
 			test.harm(t, mem)
 			before := mem.Objects()
 
-			must(t, ship(t, mem, dir, ShipperOptions{}))
+			must(t, ship(t, mem, dir, ShipperOptions{NoIndex: true}))
 			wantShipped(t, dir, m.ULID)
 			if test.resent {
 				wantComplete(t, mem.Objects(), dir, m)

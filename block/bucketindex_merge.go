@@ -1,0 +1,88 @@
+package block
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// mergeIndex returns what all objects of an index say together, sorted by ULID.
+// It does not depend on their order.
+//
+// A block is there if any object says so that no other one replaces, and has
+// the markers that any says it has: who wrote an object did not know of those
+// written at the same time. That a block is gone counts against bases only, and
+// against none that replaces what says so: its block was put back since.
+func mergeIndex(objects []*indexObject) []Entry {
+	objects = notReplaced(objects)
+	put, gone := map[ulid.ULID]bool{}, map[ulid.ULID]bool{}
+	n := 0
+	for _, o := range objects {
+		n += len(o.entries)
+		for _, id := range o.gone {
+			gone[id] = true
+		}
+		if !o.name.base {
+			for i := range o.entries {
+				put[o.entries[i].ID] = true
+			}
+		}
+	}
+	all := make([]Entry, 0, n)
+	for _, o := range objects {
+		for _, e := range o.entries {
+			if !gone[e.ID] || put[e.ID] {
+				all = append(all, e)
+			}
+		}
+	}
+	if len(objects) > 1 {
+		all = joinEntries(all)
+	}
+	return all
+}
+
+// notReplaced leaves out the objects that others replace.
+func notReplaced(objects []*indexObject) []*indexObject {
+	replaced := map[indexName]bool{}
+	for _, o := range objects {
+		for _, name := range o.replaced {
+			replaced[name] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o *indexObject) bool { return replaced[o.name] })
+}
+
+// joinEntries makes one entry of those about the same block.
+func joinEntries(all []Entry) []Entry {
+	slices.SortStableFunc(all, compareEntries)
+	joined := all[:0]
+	for _, e := range all {
+		if last := len(joined) - 1; last >= 0 && joined[last].ID == e.ID {
+			joined[last] = joinEntry(joined[last], e)
+		} else {
+			joined = append(joined, e)
+		}
+	}
+	return joined
+}
+
+func joinEntry(a, b Entry) Entry {
+	a.HasMeta = a.HasMeta || b.HasMeta
+	a.Marks |= b.Marks
+	if a.Meta == nil || b.Meta != nil && compareVersions(a.Meta, b.Meta) < 0 {
+		a.Meta = b.Meta
+	}
+	// Of marks of one kind the first counts, as in the bucket.
+	if a.Deletion == nil || b.Deletion != nil && b.Deletion.Time.Before(a.Deletion.Time) {
+		a.Deletion = b.Deletion
+	}
+	return a
+}
+
+// compareVersions orders metas of one block: one that was uploaded again is the
+// later.
+func compareVersions(a, b *Meta) int {
+	return cmp.Or(a.Thanos.UploadTime.Compare(b.Thanos.UploadTime), cmp.Compare(a.Bytes(), b.Bytes()))
+}

@@ -1,0 +1,200 @@
+package block
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-tsdb/varve/objstore"
+)
+
+// indexReader reads the objects of an index, each once: they do not change. It
+// must not be used concurrently.
+type indexReader struct {
+	bkt     objstore.BucketReader
+	objects map[indexName]*indexObject // those of the last load
+}
+
+// list names the objects of the index, in byte order.
+func (r *indexReader) list(ctx context.Context) ([]indexName, error) {
+	var names []indexName
+	err := r.bkt.Iter(ctx, bucketIndexDir, func(name string) error {
+		if n, ok := parseIndexName(name); ok {
+			names = append(names, n)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the index of the bucket: %w", err)
+	}
+	return names, nil
+}
+
+// load returns those of the objects that can be read, and what is wrong with
+// the others.
+func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObject, error) {
+	objects, errs := make([]*indexObject, len(names)), make([]error, len(names))
+	var g errgroup.Group
+	g.SetLimit(32)
+	for i, name := range names {
+		if objects[i] = r.objects[name]; objects[i] != nil {
+			continue
+		}
+		g.Go(func() error {
+			objects[i], errs[i] = readIndexObject(ctx, r.bkt, name)
+			return nil
+		})
+	}
+	_ = g.Wait() // no function of the group fails
+	r.objects = make(map[indexName]*indexObject, len(names))
+	var loaded []*indexObject
+	for _, o := range objects {
+		if o != nil {
+			r.objects[o.name] = o
+			loaded = append(loaded, o)
+		}
+	}
+	return loaded, errors.Join(errs...)
+}
+
+func readIndexObject(ctx context.Context, bkt objstore.BucketReader, name indexName) (*indexObject, error) {
+	b, err := readObject(ctx, bkt, name.String())
+	if err != nil {
+		return nil, err
+	}
+	return decodeIndex(name, b)
+}
+
+// indexUse says what became of an attempt to list a bucket by its index.
+type indexUse string
+
+const (
+	indexUsed       indexUse = "used"
+	indexAbsent     indexUse = "absent"     // there is none
+	indexStale      indexUse = "stale"      // nobody has reconciled it for too long
+	indexInvalid    indexUse = "invalid"    // it is broken, or of another version
+	indexUnreadable indexUse = "unreadable" // reading it failed
+)
+
+// indexLister is a Lister that believes the index as long as somebody keeps it,
+// and else lists the bucket. It must not be used concurrently.
+type indexLister struct {
+	reader  indexReader
+	sweep   Lister
+	log     *slog.Logger
+	metrics *fetcherMetrics
+
+	last indexUse
+}
+
+func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
+	objects, use, err := l.read(ctx, time.Now())
+	if ctx.Err() == nil {
+		l.report(use, err)
+	}
+	if use == indexUsed {
+		return mergeIndex(objects), nil
+	}
+	entries, err := l.sweep.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return withMetas(entries, objects), nil
+}
+
+// read returns the objects of the index. Those of one that is of no use as a
+// list may still know metas.
+func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, indexUse, error) {
+	// An object that is gone between list and read was replaced by another.
+	// Who meets that often has a bucket that does not show what was written.
+	const attempts = 5
+	var objects []*indexObject
+	var err error
+	for range attempts {
+		var names []indexName
+		if names, err = l.reader.list(ctx); err != nil {
+			return nil, indexUnreadable, err
+		}
+		if _, found := newestBase(names); !found {
+			l.reader.objects = nil
+			return nil, indexAbsent, nil
+		}
+		objects, err = l.reader.load(ctx, names)
+		if !objstore.IsNotFound(l.reader.bkt, err) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, errIndexInvalid):
+		return objects, indexInvalid, err
+	case err != nil:
+		return objects, indexUnreadable, err
+	case !current(objects, now):
+		return objects, indexStale, nil
+	}
+	return objects, indexUsed, nil
+}
+
+// newestBase finds the base that was begun last.
+func newestBase(names []indexName) (newest indexName, found bool) {
+	for _, n := range names {
+		if n.base && (!found || n.id.Compare(newest.id) > 0) {
+			newest, found = n, true
+		}
+	}
+	return newest, found
+}
+
+// current tells whether a base is as recent as it promises to be. One from the
+// future is no better than one from as long ago: clocks differ.
+func current(objects []*indexObject, now time.Time) bool {
+	for _, o := range objects {
+		if o.name.base && now.Sub(o.name.time()).Abs() <= o.interval {
+			return true
+		}
+	}
+	return false
+}
+
+// withMetas adds the metas that an index knows to a list of the bucket: they do
+// not change while a block lives. Markers may have.
+func withMetas(entries []Entry, objects []*indexObject) []Entry {
+	if len(objects) == 0 {
+		return entries
+	}
+	known := map[ulid.ULID]*Meta{}
+	for _, e := range mergeIndex(objects) {
+		known[e.ID] = e.Meta
+	}
+	for i, e := range entries {
+		if e.HasMeta && e.Meta == nil {
+			entries[i].Meta = known[e.ID]
+		}
+	}
+	return entries
+}
+
+// report counts, and logs what has changed.
+func (l *indexLister) report(use indexUse, err error) {
+	l.metrics.indexReads.WithLabelValues(string(use)).Inc()
+	if use == l.last {
+		return
+	}
+	const unusable = "cannot use the index of the bucket, listing all of it"
+	switch {
+	case use == indexUsed && l.last != "":
+		l.log.Info("using the index of the bucket again")
+	case use == indexAbsent:
+		l.log.Debug("the bucket has no index, listing all of it")
+	case use == indexStale:
+		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy", "run a block.Shipper or a block.BucketIndex on the bucket, or delete the index")
+	case use != indexUsed:
+		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "err", err)
+	}
+	l.last = use
+}
