@@ -151,16 +151,22 @@ func (w *indexWire) usualSegments(n int) []string {
 
 // time keeps the zone's offset, as JSON does.
 func (w *indexWire) time(t *time.Time) {
-	var b []byte
-	if !w.reading && !t.IsZero() {
-		// A year out of the range of RFC 3339 cannot come from meta.json.
-		b, _ = t.MarshalBinary()
+	unset := t.IsZero()
+	w.flags(&unset)
+	if unset {
+		return
 	}
-	w.bytes(&b)
-	if w.reading && len(b) > 0 {
-		if err := t.UnmarshalBinary(b); err != nil {
-			w.fail(err)
-		}
+	_, zone := t.Zone()
+	seconds, nanos, offset := t.Unix(), int64(t.Nanosecond()), int64(zone)
+	w.int(&seconds)
+	w.int(&nanos)
+	w.int(&offset)
+	switch {
+	case !w.reading:
+	case offset == 0:
+		*t = time.Unix(seconds, nanos).UTC()
+	default:
+		*t = time.Unix(seconds, nanos).In(time.FixedZone("", int(offset)))
 	}
 }
 
