@@ -87,7 +87,9 @@ func (w *indexWire) compaction(m *Meta) {
 
 func (w *indexWire) thanos(t *Thanos) {
 	small(w, &t.Version)
-	w.set(&t.Labels)
+	if none := t.Labels == nil; !w.flag(none) {
+		w.set(&t.Labels)
+	}
 	w.int(&t.Downsample.Resolution)
 	w.string(&t.Source)
 	wireSlice(w, &t.Files, 3, w.file)

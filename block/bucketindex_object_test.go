@@ -46,6 +46,9 @@ func fill(t *rapid.T, v reflect.Value) {
 			fill(t, v.Index(i))
 		}
 	case reflect.Map:
+		if !rapid.Bool().Draw(t, "set") {
+			return
+		}
 		v.Set(reflect.MakeMap(v.Type()))
 		for range rapid.IntRange(0, 3).Draw(t, "size") {
 			value := reflect.New(v.Type().Elem()).Elem()

@@ -235,3 +235,9 @@ func (w *indexWire) flags(flags ...*bool) {
 		*f = v&(1<<i) != 0
 	}
 }
+
+// flag is one of flags by itself, for what is no variable.
+func (w *indexWire) flag(v bool) bool {
+	w.flags(&v)
+	return v
+}
