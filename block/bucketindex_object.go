@@ -198,12 +198,15 @@ func openIndex(b []byte) ([]byte, error) {
 	if size > maxIndexBytes {
 		return nil, fmt.Errorf("it has %d bytes, more than %d", size, maxIndexBytes)
 	}
-	content := bytes.NewBuffer(make([]byte, 0, min(size, 1<<20)))
-	n, err := io.Copy(content, io.LimitReader(flate.NewReader(bytes.NewReader(b[indexHeaderSize:])), int64(size)+1))
-	if err == nil && n != int64(size) {
-		err = fmt.Errorf("it has %d bytes, want %d", n, size)
+	content := make([]byte, size)
+	z := flate.NewReader(bytes.NewReader(b[indexHeaderSize:]))
+	if _, err := io.ReadFull(z, content); err != nil {
+		return nil, err
 	}
-	return content.Bytes(), err
+	if n, err := z.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		return nil, fmt.Errorf("it has more than %d bytes", size)
+	}
+	return content, nil
 }
 
 func compareEntries(a, b Entry) int { return a.ID.Compare(b.ID) }

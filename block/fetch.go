@@ -172,6 +172,10 @@ func (f *Fetcher) fetchBlocks(ctx context.Context, entries []Entry) ([]fetched, 
 	var g errgroup.Group
 	g.SetLimit(f.opts.Concurrency)
 	for i, e := range entries {
+		if e.Meta != nil && e.HasMeta && !e.Marks.Has(DeletionMark) {
+			results[i].meta = e.Meta // as of nearly all, if there is an index
+			continue
+		}
 		g.Go(func() error {
 			results[i] = f.fetchBlock(ctx, e)
 			return nil

@@ -45,13 +45,9 @@ func Duplicates(metas []*Meta) map[ulid.ULID]ulid.ULID {
 }
 
 func duplicatesOf(group []*Meta, covered map[ulid.ULID]ulid.ULID) {
-	sources := make(map[ulid.ULID]map[ulid.ULID]bool, len(group))
+	sources := make(map[ulid.ULID][]ulid.ULID, len(group))
 	for _, m := range group {
-		set := make(map[ulid.ULID]bool, len(m.Compaction.Sources))
-		for _, s := range m.Compaction.Sources {
-			set[s] = true
-		}
-		sources[m.ULID] = set
+		sources[m.ULID] = sourcesOf(m)
 	}
 	slices.SortFunc(group, func(a, b *Meta) int {
 		return cmp.Or(cmp.Compare(len(sources[b.ULID]), len(sources[a.ULID])), a.ULID.Compare(b.ULID))
@@ -69,17 +65,34 @@ func duplicatesOf(group []*Meta, covered map[ulid.ULID]ulid.ULID) {
 		if _, ok := covered[m.ULID]; ok {
 			continue
 		}
-		for s := range sources[m.ULID] {
+		for _, s := range sources[m.ULID] {
 			having[s] = append(having[s], m)
 		}
 	}
 }
 
-func isSubset(a, b map[ulid.ULID]bool) bool {
-	for x := range a {
-		if !b[x] {
+// sourcesOf returns the compaction sources of a block, sorted and each once, as
+// they nearly always are.
+func sourcesOf(m *Meta) []ulid.ULID {
+	all := m.Compaction.Sources
+	for i := 1; i < len(all); i++ {
+		if all[i-1].Compare(all[i]) >= 0 {
+			all = slices.Clone(all)
+			slices.SortFunc(all, ulid.ULID.Compare)
+			return slices.Compact(all)
+		}
+	}
+	return all
+}
+
+// isSubset tells whether all of a, which is sorted as b is, is in b.
+func isSubset(a, b []ulid.ULID) bool {
+	for _, x := range a {
+		i, found := slices.BinarySearchFunc(b, x, ulid.ULID.Compare)
+		if !found {
 			return false
 		}
+		b = b[i:]
 	}
 	return true
 }

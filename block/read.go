@@ -1,6 +1,7 @@
 package block
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ func readObject(ctx context.Context, bkt objstore.BucketReader, name string) ([]
 		return nil, err
 	}
 	size, sizeErr := objstore.ObjectSize(r)
-	b, err := io.ReadAll(io.LimitReader(r, maxSmallObject+1))
+	b, err := readSmall(r, size)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
@@ -108,4 +109,13 @@ func readObject(ctx context.Context, bkt objstore.BucketReader, name string) ([]
 		return nil, fmt.Errorf("object %s: %w: got %d bytes of %d", name, objstore.ErrTruncated, len(b), size)
 	}
 	return b, nil
+}
+
+// readSmall reads all of r, but not much more than maxSmallObject, into memory
+// of the size it announces.
+func readSmall(r io.Reader, size int64) ([]byte, error) {
+	// Beyond the size is room to find the end without growing.
+	b := bytes.NewBuffer(make([]byte, 0, max(0, min(size, maxSmallObject))+bytes.MinRead))
+	_, err := b.ReadFrom(io.LimitReader(r, maxSmallObject+1))
+	return b.Bytes(), err
 }

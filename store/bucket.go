@@ -73,7 +73,7 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 
 func newFetcher(bkt objstore.BucketReader, dir string, opts Options, reg prometheus.Registerer) (Fetcher, error) {
 	return block.NewFetcher(bkt, block.FetcherOptions{
-		Dir: filepath.Join(dir, "metas"), ConsistencyDelay: opts.ConsistencyDelay,
+		Dir: filepath.Join(dir, "metas"), NoIndex: opts.NoIndex, ConsistencyDelay: opts.ConsistencyDelay,
 		IgnoreDeletionMarksDelay: opts.IgnoreDeletionMarksDelay, Logger: opts.Logger,
 		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"component": "store"}, reg),
 	})

@@ -29,9 +29,9 @@ type openBlock struct {
 	// indexSize and segments come from meta.json; indexSize is 0 if it does
 	// not tell, and segments lacks what it does not.
 	indexSize    int64
-	segments     map[uint32]int64 // size in bytes by index, counted from zero
-	chunkMaxSize int64            // 0 if unknown
-	seriesSize   int64            // greatest size of a series entry, 0 if unknown
+	segments     []int64 // size in bytes by index, counted from zero; 0 if unknown
+	chunkMaxSize int64   // 0 if unknown
+	seriesSize   int64   // greatest size of a series entry, 0 if unknown
 
 	src    *source
 	dir    string // of the header
@@ -51,7 +51,6 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 	b := &openBlock{
 		id: m.ULID, external: m.Labels(), minTime: m.MinTime, maxTime: m.MaxTime,
 		resolution:   m.Thanos.Downsample.Resolution,
-		segments:     map[uint32]int64{},
 		chunkMaxSize: m.Thanos.IndexStats.ChunkMaxSize,
 		seriesSize:   m.Thanos.IndexStats.SeriesMaxSize,
 		src:          src, dir: filepath.Join(dir, m.ULID.String()),
@@ -65,7 +64,11 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 			b.indexSize = f.SizeBytes
 		}
 		if name, ok := strings.CutPrefix(f.RelPath, block.ChunksDirname+"/"); ok {
-			if n, ok := segmentIndex(name); ok {
+			// A number beyond that is one of a block with gaps, which there are not.
+			if n, ok := segmentIndex(name); ok && int64(n) < int64(len(m.Thanos.Files)) {
+				if b.segments == nil {
+					b.segments = make([]int64, len(m.Thanos.Files))
+				}
 				b.segments[n] = f.SizeBytes
 			}
 		}
@@ -94,10 +97,10 @@ func (b *openBlock) chunksObject(segment uint32) string {
 
 // segmentEnd is where a segment ends: MaxInt64 if that is not known.
 func (b *openBlock) segmentEnd(segment uint32) int64 {
-	if size, ok := b.segments[segment]; ok {
-		return size
+	if int64(segment) >= int64(len(b.segments)) || b.segments[segment] == 0 {
+		return math.MaxInt64
 	}
-	return math.MaxInt64
+	return b.segments[segment]
 }
 
 func (b *openBlock) indexObject() string { return block.IndexObject(b.id) }

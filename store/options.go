@@ -15,9 +15,11 @@ import (
 // Options of Open. The zero value is the default.
 type Options struct {
 	// SyncInterval is the time between two passes of Run over the bucket's
-	// blocks. 0 means 1 minute. Blocks get into a bucket every two hours or
+	// blocks. 0 means 1 minute. A pass takes one request as long as somebody
+	// keeps the index of the bucket (see block.BucketIndex), and lists the
+	// whole bucket if nobody does. Blocks get into a bucket every two hours or
 	// so, and heads answer for longer than that: the interval may be raised to
-	// 15 minutes where listing the bucket costs much.
+	// 15 minutes where that costs much.
 	SyncInterval time.Duration
 	// Concurrency is how many ranged reads of the bucket may be under way at
 	// once, for all queries together. 0 means 128.
@@ -36,6 +38,10 @@ type Options struct {
 	// blocks are deleted. 0 means 24 hours, negative not at all. Of no effect
 	// with Fetcher.
 	IgnoreDeletionMarksDelay time.Duration
+	// NoIndex lists the whole bucket in each pass even if it has an index, so
+	// that what others than Varve do to it is seen by the next pass. Of no
+	// effect with Fetcher.
+	NoIndex bool
 	// Fetcher tells which blocks the bucket holds, for hosts that share one
 	// among several parts. nil means one of the Bucket's own, which caches
 	// what it knows below dir.

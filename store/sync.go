@@ -147,9 +147,16 @@ func (b *Bucket) clean(view *block.View) {
 	if err != nil {
 		return
 	}
+	there := map[ulid.ULID]bool{}
+	for _, m := range view.Blocks {
+		there[m.ULID] = true
+	}
+	for _, h := range view.Hidden {
+		there[h.Meta.ULID] = true
+	}
 	for _, e := range entries {
 		id, err := ulid.ParseStrict(e.Name())
-		if err != nil || !e.IsDir() || view.Find(id) != nil {
+		if err != nil || !e.IsDir() || there[id] {
 			continue
 		}
 		removeHeader(filepath.Join(b.dir, e.Name()))
