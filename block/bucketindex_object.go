@@ -117,13 +117,17 @@ func (w *indexWire) end(o *indexObject) {
 	}
 }
 
-// Around the content:
+// The format. Around the content:
 //
 //	8 bytes  "varveidx"
 //	1 byte   version, 1
 //	4 bytes  CRC-32C of all that follows, big-endian
 //	4 bytes  length of the content before compression, big-endian
 //	…        the content, compressed (RFC 1951)
+//
+// The content is described by the methods of indexWire, from object on, for
+// reading and writing alike. It is of this package alone; whoever changes it
+// raises the version and bucketIndexDir.
 const (
 	indexMagic      = "varveidx"
 	indexVersion    = 1

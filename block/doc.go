@@ -11,17 +11,21 @@
 //	    no-compact-mark.json     Mark: not to be compacted
 //	    no-downsample-mark.json  Mark: not to be downsampled
 //	varve/                       what this module keeps beside the blocks
+//	    index/v1/                the index of the bucket
 //	anything else                left alone
 //
 // # The types
 //
 // Meta is the content of meta.json; Mark that of a marker. Upload, Download and
 // Delete move one block. A Shipper uploads the finished blocks of a Source,
-// each once. A Fetcher finds what the bucket holds, as a View.
+// each once. A Fetcher finds what the bucket holds, as a View. A BucketIndex
+// keeps a list of that in the bucket itself, so that finding is cheap.
 //
 //	Source ──► Shipper ──► Upload ──► bucket ──► Lister ──► Fetcher ──► View
-//	(local blocks)                      │
-//	                                    └──► Download, Delete, PutMark
+//	(local blocks)  │                   │ ▲         ▲
+//	                └──► BucketIndex ◄──┘ │         │
+//	                         └────────────┼─────────┘ varve/index/v1/
+//	                                      └──► Download, Delete, PutMark
 //
 // # Commit points
 //
@@ -65,11 +69,16 @@
 //     is uploaded, so that deleting the block locally does no harm. A file
 //     system without hard links works too, without that.
 //
-// A new block costs one list, two requests a file, and two for meta.json.
+// A new block costs one list, two requests a file, two for meta.json, and two
+// for the index of the bucket.
 //
 // # Finding
 //
-// A pass of the Fetcher lists all objects of the bucket in one sweep. A listing
+// A pass of the Fetcher reads the index of the bucket, if somebody keeps one:
+// then it takes one request, and one more for each part of the index that is
+// new, however many blocks there are.
+//
+// Otherwise a pass lists all objects of the bucket in one sweep. A listing
 // returns a thousand names a request and a block has around ten objects, so
 // a sweep over a thousand blocks takes about ten requests, and tells for each
 // block whether it is complete and which markers it has. Listing the root
@@ -81,7 +90,8 @@
 //
 // Only a meta.json and deletion mark not seen before are read. Metas, which
 // never change, are cached in memory and in FetcherOptions.Dir, under a
-// checksum: a file that does not match is as good as none.
+// checksum: a file that does not match is as good as none. Metas that the index
+// has, even one that is too old to be relied upon, are not read at all.
 //
 // What a View serves is decided by pure functions, in this order: blocks
 // younger than the consistency delay are hidden (TooFresh), then those whose
@@ -91,6 +101,65 @@
 //
 // A block that is broken is reported in the View, and the others are served. A
 // listing that fails fails the pass, and the earlier View stays.
+//
+// # The index of the bucket
+//
+// The index is a cache of the truth, which is the presence of each meta.json. It
+// is made of objects that are written once, each under a name of its own:
+//
+//	varve/index/v1/<number>-<ULID>.base     all that a sweep over the bucket found
+//	varve/index/v1/<number>-<ULID>.delta    what one writer did since
+//
+// A reader lists that directory, reads what it has not read before, and takes
+// all of it together; an object that has not changed has the same name. A writer
+// (any BucketIndex, such as that of each Shipper) tells of its blocks by one
+// delta, which it replaces by a longer one when there is more to tell: it uploads
+// the next, then deletes the last. It tells of a block once meta.json is in the
+// bucket, and that a block is gone once meta.json is. From time to time one of
+// the writers reconciles: it lists the index, then the bucket, uploads a base
+// that names all objects it saw in the first list as replaced, and deletes them.
+//
+// So no order of requests by any number of writers, with no conditional write
+// and no lock, loses a block:
+//
+//   - An object is deleted only after another was uploaded that has what is true
+//     of it: the next delta of the same writer, or a base whose sweep began
+//     after the object was there. Hence at each moment some object has each
+//     block that was told of, or was there when a Reconcile began that has ended.
+//   - A list is no snapshot, but it is in byte order, and what replaces an object
+//     has a higher number than all it replaces. A list that passes the place of
+//     an object after it was deleted has the place of the one that replaced it,
+//     uploaded earlier, still before it.
+//   - An object that is gone between list and read was replaced: the reader
+//     lists again.
+//   - What objects say is joined without regard to their order, and a block is
+//     there if any says so. Two that reconcile at the same time both count until
+//     the next does. What is gone may be listed for that long, what is there is
+//     never left out.
+//
+// Blocks and markers that others put, and blocks that others delete, are seen by
+// the next Reconcile, which is due when half of
+// BucketIndexOptions.ReconcileInterval has passed since the last one by any
+// writer. Until then the index may name a block that is gone, as a sweep may from
+// one pass to the next: who reads it must cope with objects that are not there.
+//
+// A reader that finds no base, one that is older than that interval (all writers
+// are gone, or the clocks are far apart), or any object that it cannot read, be
+// it truncated, changed, of another version or a copy under another name, sweeps
+// as if there were no index. It never writes to the bucket. The next Reconcile
+// replaces all of the index, whatever state that is in; it can be deleted at any
+// time. After a power cut at any step the index is as it was, or has one object
+// too many, or one that is torn.
+//
+// Who compacts, deletes or marks must not decide by the index: see
+// FetcherOptions.NoIndex.
+//
+// An object (bucketindex_object.go has the format) holds each Meta whole, unknown
+// fields too, in about 40 bytes a block after compression and 100 before. It has
+// no more than 64 MiB before: a bucket of more than some hundred thousand blocks
+// has no index.
+// The idea of such an index is that of Cortex and Mimir (bucket-index.json.gz),
+// which have one writer.
 //
 // # Caveats
 //

@@ -12,8 +12,8 @@ import (
 )
 
 // Lister tells a Fetcher which blocks a bucket holds. It is called once per
-// pass. The default, NewLister, lists the bucket; one that knows more, such as
-// from an index of the bucket, can save the requests behind it.
+// pass. NewLister lists the bucket; one that knows more, as that by the index of
+// the bucket does, can save the requests behind it.
 type Lister interface {
 	// List returns an entry for each block, in any order, each ULID once. The
 	// Fetcher owns the slice, and only reads what the entries point to. An

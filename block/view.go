@@ -11,7 +11,9 @@ import (
 // View is what one pass of a Fetcher found, as of one moment. It is shared and
 // must not be changed.
 type View struct {
-	// Time is when the pass began: what got into the bucket before it is here.
+	// Time is when the pass began. What got into the bucket before it is here,
+	// unless the pass went by the index of the bucket: then what others than
+	// its writers did is here if it was done before the last Reconcile.
 	Time time.Time
 	// Blocks are complete and to be served, ordered by MinTime, then ULID.
 	Blocks []*Meta

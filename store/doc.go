@@ -12,6 +12,16 @@
 // the blocks of one view by external labels, and a querier holds on to those
 // blocks of the set that overlap its time range.
 //
+// # Which blocks there are
+//
+// A Sync asks a Fetcher. The default one reads the index of the bucket that
+// Varve's shippers keep (see package block): a start takes two requests and
+// about 1.2 KB of memory a block, and a Sync one request, however many blocks
+// there are; a block that Varve shipped is there with the next Sync, what others
+// did to the bucket within 15 minutes. Without an index, or with one that nobody
+// keeps any more, each Sync lists the whole bucket. Nothing else is read, and
+// nothing created on the disk, before a query needs a block.
+//
 // # How a query finds bytes
 //
 // A Select goes to all streams (blocks with the same external labels) that its

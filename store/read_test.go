@@ -51,7 +51,7 @@ func TestRequestsOfAQuery(t *testing.T) {
 	bkt := objstoretest.NewRecorder(memory)
 	dir := t.TempDir()
 	b := openOver(t, bkt, dir, Options{})
-	want := map[string]int{"iter": 1, "get meta.json": 2}
+	want := map[string]int{"iter": 1, "iter index/v1/": 1, "get meta.json": 2}
 	if diff := cmp.Diff(want, count(bkt.Log())); diff != "" {
 		t.Errorf("the first Sync (-want +got):\n%s", diff)
 	}
@@ -65,7 +65,7 @@ func TestRequestsOfAQuery(t *testing.T) {
 			if err := b.Sync(t.Context()); err != nil {
 				t.Error(err)
 			}
-		}, map[string]int{"iter": 1}},
+		}, map[string]int{"iter": 1, "iter index/v1/": 1}},
 		{"another stream", func(b *Bucket) { mustRead(t, b, 0, 1000, equal("cluster", "us")) }, map[string]int{}},
 		{"another time", func(b *Bucket) { mustRead(t, b, 1000, 2000, equal("__name__", "m1")) }, map[string]int{}},
 		// Of each block: its header by one read, postings, series, chunks.
@@ -92,7 +92,7 @@ func TestRequestsOfAQuery(t *testing.T) {
 	bkt.Reset()
 	again := openOver(t, bkt, dir, Options{})
 	mustRead(t, again, 0, 1000, equal("__name__", "m1"))
-	want = map[string]int{"iter": 1, "get_range index": 4, "get_range chunks/000001": 2}
+	want = map[string]int{"iter": 1, "iter index/v1/": 1, "get_range index": 4, "get_range chunks/000001": 2}
 	if diff := cmp.Diff(want, count(bkt.Log())); diff != "" {
 		t.Errorf("after a restart (-want +got):\n%s", diff)
 	}
