@@ -71,6 +71,11 @@ func TestBucketIndexUnusable(t *testing.T) {
 		{"broken delta", func(_ *testing.T, mem *objstoretest.Memory, _ string) {
 			mem.Put(newIndexName(9, time.Now()).String(), []byte("torn"))
 		}, indexInvalid, 1},
+		{"torn base", func(_ *testing.T, mem *objstoretest.Memory, _ string) {
+			n := newIndexName(9, time.Now().Add(time.Second))
+			n.base = true
+			mem.Put(n.String(), []byte("torn"))
+		}, indexInvalid, 1},
 		{"stale", func(t *testing.T, mem *objstoretest.Memory, base string) { rename(t, mem, base, -16*time.Minute) }, indexStale, 1},
 		{"from the future", func(t *testing.T, mem *objstoretest.Memory, base string) { rename(t, mem, base, 16*time.Minute) }, indexStale, 1},
 		{"copied", func(_ *testing.T, mem *objstoretest.Memory, base string) {
@@ -159,5 +164,27 @@ func TestBucketIndexReplacedUnderReader(t *testing.T) {
 	f := newTestFetcher(t, bkt, FetcherOptions{})
 	if v := fetch(t, f); len(v.Blocks) != 3 || testutil.ToFloat64(f.metrics.indexReads.WithLabelValues(string(indexUsed))) != 1 {
 		t.Errorf("the reader sees\n%s", describe(v))
+	}
+}
+
+// Where nothing can be deleted the index grows by names, and costs a reader one
+// request more.
+func TestBucketIndexWithoutDeletes(t *testing.T) {
+	mem := indexedBucket(t, 3)
+	bkt := objstoretest.NewFaulty(mem)
+	bkt.Set(objstoretest.Rule{Op: objstore.OpDelete, Fault: objstoretest.Fail(errOutage)})
+	reader := newTestFetcher(t, mem, FetcherOptions{})
+	for n := 3; n < 20; n++ {
+		b := newTestIndex(t, bkt, BucketIndexOptions{})
+		putBlock(t, mem, testMeta(n))
+		must(t, b.Put(t.Context(), Entry{ID: testID(n), Meta: testMeta(n)}))
+		wantExactly(t, mem, reader)
+		must(t, b.Reconcile(t.Context()))
+		wantExactly(t, mem, reader)
+	}
+	rec := objstoretest.NewRecorder(mem)
+	fetch(t, newTestFetcher(t, rec, FetcherOptions{}))
+	if n := len(rec.Log()); n != 2 || len(indexNames(mem)) != 35 {
+		t.Errorf("%d requests, want 2, with %d objects in the index, want 35", n, len(indexNames(mem)))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -33,6 +34,39 @@ func (r *indexReader) list(ctx context.Context) ([]indexName, error) {
 		return nil, fmt.Errorf("list the index of the bucket: %w", err)
 	}
 	return names, nil
+}
+
+// loadNeeded is load without what the newest base replaces, should that still be
+// there: where nothing can be deleted that is a lot.
+func (r *indexReader) loadNeeded(ctx context.Context, names []indexName, newest indexName) ([]*indexObject, error) {
+	if bases(names) > 1 {
+		base := r.objects[newest]
+		if base == nil {
+			var err error
+			if base, err = readIndexObject(ctx, r.bkt, newest); err != nil {
+				return r.load(ctx, names) // the others may still know metas
+			}
+			if r.objects == nil {
+				r.objects = map[indexName]*indexObject{}
+			}
+			r.objects[newest] = base
+		}
+		replaced := make(map[indexName]bool, len(base.replaced))
+		for _, n := range base.replaced {
+			replaced[n] = true
+		}
+		names = slices.DeleteFunc(names, func(n indexName) bool { return replaced[n] })
+	}
+	return r.load(ctx, names)
+}
+
+func bases(names []indexName) (n int) {
+	for _, name := range names {
+		if name.base {
+			n++
+		}
+	}
+	return n
 }
 
 // load returns those of the objects that can be read, and what is wrong with
@@ -120,11 +154,12 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		if names, err = l.reader.list(ctx); err != nil {
 			return nil, indexUnreadable, err
 		}
-		if _, found := newestBase(names); !found {
+		newest, found := newestBase(names)
+		if !found {
 			l.reader.objects = nil
 			return nil, indexAbsent, nil
 		}
-		objects, err = l.reader.load(ctx, names)
+		objects, err = l.reader.loadNeeded(ctx, names, newest)
 		if !objstore.IsNotFound(l.reader.bkt, err) {
 			break
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
@@ -259,6 +260,31 @@ func TestBucketIndexThroughOutage(t *testing.T) {
 		}
 		wantExactly(t, mem)
 	})
+}
+
+func TestBucketIndexConcurrently(t *testing.T) {
+	mem := indexedBucket(t, 1)
+	b := newTestIndex(t, mem, BucketIndexOptions{})
+	reader := newTestFetcher(t, mem, FetcherOptions{})
+	var g errgroup.Group
+	for w := range 4 {
+		g.Go(func() error {
+			for n := 1 + w; n < 40; n += 4 {
+				putBlock(t, mem, testMeta(n))
+				if err := b.Put(t.Context(), Entry{ID: testID(n), Meta: testMeta(n)}); err != nil {
+					return err
+				}
+				v, err := reader.Fetch(t.Context())
+				if err != nil || v.Find(testID(n)) == nil {
+					return fmt.Errorf("block %d is not seen: %w", n, err)
+				}
+			}
+			return nil
+		})
+		g.Go(func() error { return b.Reconcile(t.Context()) })
+	}
+	must(t, g.Wait())
+	wantExactly(t, mem, reader)
 }
 
 func TestBucketIndexOptions(t *testing.T) {
