@@ -110,6 +110,27 @@ func TestBucketIndexUnusable(t *testing.T) {
 	}
 }
 
+// What a mark said while nobody kept the index may not be what it says now.
+func TestBucketIndexStaleMarks(t *testing.T) {
+	mem := objstoretest.NewMemory()
+	putBlock(t, mem, testMeta(1))
+	mark := func(age time.Duration) {
+		must(t, RemoveMark(t.Context(), mem, testID(1), DeletionMark))
+		_, err := PutMark(t.Context(), mem, Mark{Kind: DeletionMark, ID: testID(1), Time: time.Now().Add(-age)})
+		must(t, err)
+	}
+	mark(48 * time.Hour)
+	must(t, newTestIndex(t, mem, BucketIndexOptions{}).Reconcile(t.Context()))
+	rename(t, mem, indexNames(mem)[0], -time.Hour)
+	mark(time.Hour)
+	wantExactly(t, mem)
+	must(t, newTestIndex(t, mem, BucketIndexOptions{}).Reconcile(t.Context()))
+	wantExactly(t, mem)
+	if v := fetch(t, newTestFetcher(t, mem, FetcherOptions{})); len(v.Blocks) != 1 {
+		t.Errorf("the reader sees\n%s", describe(v))
+	}
+}
+
 // rename moves a base in time.
 func rename(t *testing.T, mem *objstoretest.Memory, name string, by time.Duration) {
 	t.Helper()

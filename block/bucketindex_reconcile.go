@@ -3,7 +3,6 @@ package block
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -106,16 +105,10 @@ func withDeletions(entries []Entry, objects []*indexObject) {
 }
 
 // asFound is what an index says of a block after it was read. What could not be
-// read or makes no sense is left to the readers of the index, as if they had
-// listed the bucket.
+// read, makes no sense or is gone since the listing is left to the readers of the
+// index, as if they had listed the bucket.
 func asFound(e Entry, r fetched) Entry {
 	e.Meta = r.meta
-	if errors.Is(r.metaErr, ErrMetaNotFound) {
-		e.HasMeta = false // deleted since the listing
-	}
-	if errors.Is(r.markErr, ErrMarkNotFound) {
-		e.Marks &^= MarkKinds(DeletionMark)
-	}
 	if e.Deletion == nil && r.deletion.Kind != 0 {
 		e.Deletion = &r.deletion
 	}

@@ -55,7 +55,15 @@ func openParts(t testing.TB) *parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship, err := block.NewShipper(bkt, heads, block.ShipperOptions{})
+	// From the beginning there is an index, by which hist finds what is shipped.
+	index, err := block.NewBucketIndex(bkt, block.BucketIndexOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := index.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ship, err := block.NewShipper(bkt, heads, block.ShipperOptions{Index: index})
 	if err != nil {
 		t.Fatal(err)
 	}
