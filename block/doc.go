@@ -129,7 +129,8 @@
 //   - A list is no snapshot, but it is in byte order, and what replaces an object
 //     has a higher number than all it replaces. A list that passes the place of
 //     an object after it was deleted has the place of the one that replaced it,
-//     uploaded earlier, still before it.
+//     uploaded earlier, still before it. (OCI's lists are in no order: there a
+//     block may be missed for one pass.)
 //   - An object that is gone between list and read was replaced: the reader
 //     lists again.
 //   - What objects say is joined without regard to their order, and a block is
