@@ -208,4 +208,9 @@ func TestBucketIndexWithoutDeletes(t *testing.T) {
 	if n := len(rec.Log()); n != 2 || len(indexNames(mem)) != 35 {
 		t.Errorf("%d requests, want 2, with %d objects in the index, want 35", n, len(indexNames(mem)))
 	}
+	rec.Reset()
+	must(t, newTestIndex(t, rec, BucketIndexOptions{}).Reconcile(t.Context()))
+	if n := strings.Count(rec.Lines(objstore.OpGet), "\n"); n != 1 {
+		t.Errorf("%d reads for a Reconcile, want 1", n)
+	}
 }

@@ -36,28 +36,30 @@ func (r *indexReader) list(ctx context.Context) ([]indexName, error) {
 	return names, nil
 }
 
-// loadNeeded is load without what the newest base replaces, should that still be
+// load returns those of the objects that can be read, and what is wrong with
+// the others. It leaves out what the newest base replaces, should that still be
 // there: where nothing can be deleted that is a lot.
-func (r *indexReader) loadNeeded(ctx context.Context, names []indexName, newest indexName) ([]*indexObject, error) {
-	if bases(names) > 1 {
-		base := r.objects[newest]
-		if base == nil {
-			var err error
-			if base, err = readIndexObject(ctx, r.bkt, newest); err != nil {
-				return r.load(ctx, names) // the others may still know metas
-			}
-			if r.objects == nil {
-				r.objects = map[indexName]*indexObject{}
-			}
-			r.objects[newest] = base
-		}
-		replaced := make(map[indexName]bool, len(base.replaced))
-		for _, n := range base.replaced {
-			replaced[n] = true
-		}
-		names = slices.DeleteFunc(names, func(n indexName) bool { return replaced[n] })
+func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObject, error) {
+	if bases(names) < 2 {
+		return r.loadAll(ctx, names)
 	}
-	return r.load(ctx, names)
+	newest, _ := newestBase(names)
+	base := r.objects[newest]
+	if base == nil {
+		var err error
+		if base, err = readIndexObject(ctx, r.bkt, newest); err != nil {
+			return r.loadAll(ctx, names) // the others may still know metas
+		}
+		if r.objects == nil {
+			r.objects = map[indexName]*indexObject{}
+		}
+		r.objects[newest] = base
+	}
+	replaced := make(map[indexName]bool, len(base.replaced))
+	for _, n := range base.replaced {
+		replaced[n] = true
+	}
+	return r.loadAll(ctx, slices.DeleteFunc(slices.Clone(names), func(n indexName) bool { return replaced[n] }))
 }
 
 func bases(names []indexName) (n int) {
@@ -69,9 +71,8 @@ func bases(names []indexName) (n int) {
 	return n
 }
 
-// load returns those of the objects that can be read, and what is wrong with
-// the others.
-func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObject, error) {
+// loadAll is load of all that is named.
+func (r *indexReader) loadAll(ctx context.Context, names []indexName) ([]*indexObject, error) {
 	objects, errs := make([]*indexObject, len(names)), make([]error, len(names))
 	var g errgroup.Group
 	g.SetLimit(32)
@@ -154,12 +155,11 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		if names, err = l.reader.list(ctx); err != nil {
 			return nil, indexUnreadable, err
 		}
-		newest, found := newestBase(names)
-		if !found {
+		if bases(names) == 0 {
 			l.reader.objects = nil
 			return nil, indexAbsent, nil
 		}
-		objects, err = l.reader.loadNeeded(ctx, names, newest)
+		objects, err = l.reader.load(ctx, names)
 		if !objstore.IsNotFound(l.reader.bkt, err) {
 			break
 		}

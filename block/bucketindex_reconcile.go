@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/varve-tsdb/varve/objstore"
 )
 
 // Reconcile makes one pass: it lists the whole bucket and replaces the index by
@@ -39,7 +41,8 @@ func (b *BucketIndex) reconcile(ctx context.Context, now time.Time) (o *indexObj
 		return nil, 0, err
 	}
 	known, err := reader.load(ctx, names)
-	if err != nil {
+	// One that is gone was replaced by another writer at this moment.
+	if err != nil && !objstore.IsNotFound(b.bkt, err) {
 		b.opts.Logger.Warn("cannot use all of the index of the bucket, making a new one", "dir", bucketIndexDir, "err", err)
 	}
 	o = &indexObject{name: newIndexName(0, now), interval: b.opts.ReconcileInterval, replaced: names}
