@@ -93,7 +93,7 @@ func (w *indexWire) thanos(t *Thanos) {
 	w.int(&t.Downsample.Resolution)
 	w.string(&t.Source)
 	wireSlice(w, &t.Files, 3, w.file)
-	w.segmentFiles(&t.SegmentFiles)
+	w.segmentFiles(&t.SegmentFiles, len(t.Files))
 	wireSlice(w, &t.Rewrites, 1, func(r *json.RawMessage) { w.bytes((*[]byte)(r)) })
 	w.int(&t.IndexStats.SeriesMaxSize)
 	w.int(&t.IndexStats.ChunkMaxSize)
@@ -117,10 +117,11 @@ func (w *indexWire) file(f *File) {
 	w.text(&f.Hash.Value)
 }
 
-// segmentFiles are nearly always 000001 to the last, which all blocks with as
-// many share in memory.
-func (w *indexWire) segmentFiles(names *[]string) {
-	usual := true
+// segmentFiles are nearly always 000001 to the last, and all among the files:
+// then they are told by their number, and blocks with as many share them in
+// memory.
+func (w *indexWire) segmentFiles(names *[]string, files int) {
+	usual := len(*names) <= files
 	for i, name := range *names {
 		usual = usual && name == SegmentName(i+1)
 	}
@@ -131,16 +132,13 @@ func (w *indexWire) segmentFiles(names *[]string) {
 	}
 	n := uint64(len(*names))
 	w.uint(&n)
-	if !w.reading || n == 0 {
-		return
+	switch {
+	case !w.reading || n == 0:
+	case n > uint64(files):
+		w.fail(fmt.Errorf("%d segments among %d files", n, files))
+	default:
+		*names = w.usualSegments(int(n))
 	}
-	// More than this is no block; see maxSmallObject.
-	const most = 1 << 20
-	if n > most {
-		w.fail(fmt.Errorf("%d segments", n))
-		return
-	}
-	*names = w.usualSegments(int(n))
 }
 
 // usualSegments returns the first n names, and has them once each.
