@@ -27,8 +27,14 @@ type HandlerOptions struct {
 	// sources that fail instead of an error. A request says so by
 	// partial_response.
 	PartialResponse bool
-	// LookbackDelta for queries that ask for none. Zero is the engine's.
+	// LookbackDelta for queries that ask for none. Zero is the engine's. Queries
+	// that accept a resolution above 5 minutes look back an hour at least, as
+	// downsampled samples may be that far apart.
 	LookbackDelta time.Duration
+	// AutoDownsampling lets a range query that does not say otherwise use
+	// downsampled data up to a fifth of its step. A request says so by
+	// max_source_resolution, a duration or auto.
+	AutoDownsampling bool
 	// MaxPoints per series that a range query may ask for. Default 11,000.
 	MaxPoints int
 	// MaxSeries is the most that any answer has: series, label names or label

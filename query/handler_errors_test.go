@@ -143,6 +143,40 @@ func TestAPIReadOptions(t *testing.T) {
 	}
 }
 
+func TestAutoDownsampling(t *testing.T) {
+	for target, want := range map[string]time.Duration{
+		"query?query=up": 0,
+		"query_range?query=up&start=0&end=60&step=1h":                          12 * time.Minute,
+		"query_range?query=up&start=0&end=60&step=1h&max_source_resolution=0":  0,
+		"query_range?query=up&start=0&end=60&step=1h&max_source_resolution=1h": time.Hour,
+	} {
+		got := time.Duration(-1)
+		h := newTestHandler(t, failing{ChunkQueryable: apiModel(t), seen: func(ctx context.Context) { got = ReadOptionsFrom(ctx).MaxResolution }}, HandlerOptions{AutoDownsampling: true})
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/v1/"+target, nil))
+		if got != want {
+			t.Errorf("%s: up to %s, want %s", target, got, want)
+		}
+	}
+}
+
+// Samples of an hour's resolution are an hour apart: the answer must not be full
+// of holes.
+func TestCoarseDataIsLookedBackTo(t *testing.T) {
+	h := newTestHandler(t, apiModel(t), HandlerOptions{})
+	for target, found := range map[string]bool{
+		"query?query=up&time=%d":                                                        false,
+		"query?query=up&time=%d&max_source_resolution=5m":                               false,
+		"query?query=up&time=%d&max_source_resolution=1h":                               true,
+		"query?query=up&time=%d&max_source_resolution=1h&lookback_delta=1m":             false,
+		"query_range?query=up&start=%[1]d&end=%[1]d&step=5h&max_source_resolution=auto": true,
+	} {
+		w := ask(h, "GET", "/api/v1/"+fmt.Sprintf(target, 240+50*60))
+		if w.Code != 200 || strings.Contains(w.Body.String(), `"up"`) != found {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
+}
+
 func TestAPIPartialAnswer(t *testing.T) {
 	broken := failing{ChunkQueryable: apiModel(t), err: errors.New("disk gone")}
 	h := newTestHandler(t, NewFanout([]storage.ChunkQueryable{apiModel(t), broken}, FanoutOptions{}), HandlerOptions{PartialResponse: true})

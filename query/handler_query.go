@@ -31,7 +31,7 @@ func (h *Handler) query(r *http.Request) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, err := withResolution(r, 0)
+	ctx, err := h.withResolution(r, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (h *Handler) query(r *http.Request) (*result, error) {
 		return nil, err
 	}
 	defer cancel()
-	opts, err := h.queryOpts(r)
+	opts, err := h.queryOpts(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (h *Handler) queryRange(r *http.Request) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, err := withResolution(r, step/5)
+	ctx, err := h.withResolution(r, step/5)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (h *Handler) queryRange(r *http.Request) (*result, error) {
 		return nil, err
 	}
 	defer cancel()
-	opts, err := h.queryOpts(r)
+	opts, err := h.queryOpts(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -88,13 +88,15 @@ func unsupported(r *http.Request) error {
 
 // withResolution puts the coarsest resolution that the request accepts in the
 // context; auto is what it gets for "auto".
-func withResolution(r *http.Request, auto time.Duration) (context.Context, error) {
+func (h *Handler) withResolution(r *http.Request, auto time.Duration) (context.Context, error) {
 	opts := readopts.From(r.Context())
-	switch s := r.Form.Get("max_source_resolution"); s {
-	case "":
-		return r.Context(), nil
-	case "auto":
+	switch s := r.Form.Get("max_source_resolution"); {
+	case s == "auto":
 		opts.MaxResolution = auto
+	case s == "" && h.opts.AutoDownsampling:
+		opts.MaxResolution = max(opts.MaxResolution, auto)
+	case s == "":
+		return r.Context(), nil
 	default:
 		d, err := parseDuration(s)
 		if err == nil && d < 0 {
@@ -139,8 +141,9 @@ func withTimeout(ctx context.Context, r *http.Request) (context.Context, context
 	return ctx, cancel, nil
 }
 
-func (h *Handler) queryOpts(r *http.Request) (promql.QueryOpts, error) {
-	lookback := h.opts.LookbackDelta
+// queryOpts are the options of a query whose read options are in ctx.
+func (h *Handler) queryOpts(ctx context.Context, r *http.Request) (promql.QueryOpts, error) {
+	lookback := resolutionLookback(h.opts.LookbackDelta, readopts.From(ctx).MaxResolution)
 	if s := r.Form.Get("lookback_delta"); s != "" {
 		var err error
 		if lookback, err = parseDuration(s); err != nil {
@@ -148,6 +151,18 @@ func (h *Handler) queryOpts(r *http.Request) (promql.QueryOpts, error) {
 		}
 	}
 	return promql.NewPrometheusQueryOpts(r.Form.Get("stats") == "all", lookback), nil
+}
+
+// resolutionLookback returns how far to look back where samples may be as far
+// apart as the resolution: no less than Thanos does. Zero is the engine's choice.
+func resolutionLookback(lookback, resolution time.Duration) time.Duration {
+	switch {
+	case resolution > 5*time.Minute:
+		return max(lookback, time.Hour)
+	case resolution > 0 && lookback > 0:
+		return max(lookback, 5*time.Minute)
+	}
+	return lookback
 }
 
 // timeParam returns a time, or otherwise if there is none.

@@ -17,7 +17,7 @@ type blockSet struct {
 	unreadable []*BlockError
 }
 
-// blockStream is the raw blocks with the same external labels.
+// blockStream is the blocks with the same external labels, of all resolutions.
 type blockStream struct {
 	external labels.Labels
 	blocks   []*openBlock // sorted by time
@@ -25,8 +25,7 @@ type blockStream struct {
 	maxTime  int64        // exclusive
 }
 
-// newBlockSet orders blocks by stream and time. Blocks that are downsampled
-// are not for it; see the package comment.
+// newBlockSet orders blocks by stream and time.
 func newBlockSet(blocks []*openBlock) *blockSet {
 	byLabels := map[string]*blockStream{}
 	for _, b := range blocks {

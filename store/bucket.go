@@ -20,8 +20,8 @@ import (
 
 var _ storage.ChunkQueryable = (*Bucket)(nil)
 
-// Bucket answers queries from the complete, raw blocks of a bucket. All
-// methods may be called at once.
+// Bucket answers queries from the complete blocks of a bucket. All methods may
+// be called at once.
 type Bucket struct {
 	bkt     objstore.BucketReader
 	dir     string

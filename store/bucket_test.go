@@ -194,28 +194,6 @@ type scriptedFetcher struct{ view *block.View }
 
 func (s *scriptedFetcher) Fetch(context.Context) (*block.View, error) { return s.view, nil }
 
-func TestDownsampledBlocksAreLeftOut(t *testing.T) {
-	bkt, _ := threeBlocks(t)
-	blocktest.Put(t, bkt, blocktest.Block{
-		External: labels.FromStrings("cluster", "us"), Resolution: 300_000,
-		Series: []blocktest.Series{{Labels: labels.FromStrings("a", "b"), Samples: blocktest.Floats(0, 300, 10, 0)}},
-	})
-	reg := prometheus.NewRegistry()
-	b := openOver(t, bkt, t.TempDir(), Options{Registerer: reg})
-	if got := mustRead(t, b, 0, 299, equal("cluster", "us")); got != "" {
-		t.Errorf("got %s", got)
-	}
-	want := `# HELP varve_store_blocks Blocks in the bucket by what the store does with them: served, skipped because they are downsampled, or unreadable because their meta.json is.
-# TYPE varve_store_blocks gauge
-varve_store_blocks{state="downsampled"} 1
-varve_store_blocks{state="served"} 3
-varve_store_blocks{state="unreadable"} 0
-`
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "varve_store_blocks"); err != nil {
-		t.Error(err)
-	}
-}
-
 // What a block holds whose meta.json cannot be read is not known, so every
 // answer says that it may lack it, until the block is repaired or gone.
 // TestUnreadableMeta: what a block without a readable meta.json holds nobody

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -23,6 +22,7 @@ const (
 // chunkReader reads the data of chunks.
 type chunkReader struct {
 	block *openBlock
+	form  chunkForm
 }
 
 // wantedChunk is a chunk to read.
@@ -97,6 +97,11 @@ func (r chunkReader) load(ctx context.Context, batch []series) error {
 		return err
 	}
 	r.block.src.metrics.chunks.Add(float64(n))
+	for i := range batch {
+		if err := r.convert(ctx, &batch[i]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -105,7 +110,7 @@ func (r chunkReader) load(ctx context.Context, batch []series) error {
 func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wantedChunk) error {
 	for _, w := range wanted {
 		if w.from < segmentStart || w.len() <= 0 {
-			return corrupt("a chunk is referred to at %d, which is out of bounds", w.from)
+			return placed(w.from, corrupt("a chunk is referred to at %d, which is out of bounds", w.from))
 		}
 	}
 	short, err := r.loadSpans(ctx, object, wanted)
@@ -115,12 +120,12 @@ func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wa
 	r.block.src.metrics.refetches.WithLabelValues(dataChunks).Add(float64(len(short)))
 	for _, w := range short {
 		if w.to > w.limit {
-			return corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit)
+			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit))
 		}
 	}
 	short, err = r.loadSpans(ctx, object, short)
 	if err == nil && len(short) > 0 {
-		err = fmt.Errorf("chunk at %d: %w", short[0].from, ErrTruncated)
+		err = chunkFault(short[0].from, ErrTruncated)
 	}
 	return err
 }
@@ -135,7 +140,7 @@ func (r chunkReader) loadSpans(ctx context.Context, object string, wanted []want
 	}
 	var mu sync.Mutex // guards short
 	err = r.block.src.readParts(ctx, dataChunks, object, coalesce(spans, gapLimit, partLimit), func(p part, b []byte) error {
-		lacking, err := decodeChunks(b, p, wanted[p.first:p.last])
+		lacking, err := r.decodeChunks(b, p, wanted[p.first:p.last])
 		mu.Lock()
 		defer mu.Unlock()
 		short = append(short, lacking...)
@@ -146,18 +151,26 @@ func (r chunkReader) loadSpans(ctx context.Context, object string, wanted []want
 
 // decodeChunks makes chunks of the bytes b of a part. It returns those that
 // need more bytes.
-func decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, err error) {
+func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, err error) {
 	records := make([][]byte, len(wanted))
 	used := int64(0)
 	for i, w := range wanted {
 		record := cut(b, p.span, w.span)
 		need, err := checkRecord(record)
 		if err != nil {
-			return nil, fmt.Errorf("chunk at %d: %w", w.from, err)
+			return nil, chunkFault(w.from, err)
 		}
 		if need > int64(len(record)) {
 			w.to = w.from + need
 			short = append(short, w)
+			continue
+		}
+		aggregates, err := r.wantedAggregates(record[:need])
+		if err != nil {
+			return nil, chunkFault(w.from, err)
+		}
+		if aggregates != nil {
+			w.meta.Chunk = aggregates
 			continue
 		}
 		records[i] = record[:need]
@@ -179,8 +192,8 @@ func decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, 
 		}
 		// Its checksum was right already.
 		enc, data := recordContent(record)
-		if wanted[i].meta.Chunk, err = newChunk(enc, data); err != nil {
-			return nil, fmt.Errorf("chunk at %d: %w", wanted[i].from, err)
+		if wanted[i].meta.Chunk, err = r.newStoredChunk(enc, data); err != nil {
+			return nil, chunkFault(wanted[i].from, err)
 		}
 	}
 	return short, nil

@@ -55,6 +55,20 @@
 // the reader of the samples sees each timestamp once because it merges chunks
 // by timestamp, as storage.NewSeriesSetFromChunkSeriesSet does.
 //
+// # Resolutions
+//
+// A stream may have blocks of several resolutions for the same time. A read gets
+// the coarsest that ReadOptions.MaxResolution accepts, and for functions that need
+// two samples half their range; what those blocks leave open is filled
+// with finer ones, and what then is left, coarser ones, of which a CoarserError
+// among the warnings tells: it is no fault, and the query API shows it as an info. Where blocks of two
+// resolutions overlap the samples of the one end where those of the other begin.
+//
+// A chunk of a downsampled block holds five aggregates in one record with one
+// checksum, so that it is read whole; the one that the function of
+// the query needs is kept, and made into chunks that every reader knows: see package
+// aggrchunk. A read by aggrchunk.AsStored gets the chunks as they are.
+//
 // # Faults
 //
 // An object that is missing, truncated or corrupt makes a BlockError. The read
@@ -77,11 +91,6 @@
 // mapped, so that a failing disk cannot end the process.
 //
 // # Caveats
-//
-// Downsampled blocks are not served yet: their chunks hold five aggregates
-// that ordinary readers take for empty, and choosing among them takes the
-// query's function. They are counted in varve_store_blocks{state="downsampled"}.
-// Where raw blocks have been deleted by retention the range is empty.
 //
 // Behind its checksum a chunk is trusted: whoever can write crafted histogram
 // chunks into the bucket can make Prometheus' decoder allocate what they claim.

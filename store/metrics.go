@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "varve_store_last_successful_sync_timestamp_seconds", Help: "When the last successful pass over the bucket's blocks ended.",
 		}),
 		blocks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "varve_store_blocks", Help: "Blocks in the bucket by what the store does with them: served, skipped because they are downsampled, or unreadable because their meta.json is.",
+			Name: "varve_store_blocks", Help: "Blocks in the bucket by what the store does with them: served, or unreadable because their meta.json is.",
 		}, []string{"state"}),
 		queriers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "varve_store_queriers", Help: "Queriers that are open.",

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"slices"
 
@@ -82,11 +81,11 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 		for i := p.first; i < p.last; i++ {
 			list := cut(b, p.span, wanted[i])
 			if int64(len(list)) < wanted[i].len() {
-				return fmt.Errorf("postings list at %d: %w", wanted[i].from, ErrTruncated)
+				return postingsFault(wanted[i].from, ErrTruncated)
 			}
 			content, err := decodePostings(list)
 			if err != nil {
-				return fmt.Errorf("postings list at %d: %w", wanted[i].from, err)
+				return postingsFault(wanted[i].from, err)
 			}
 			lists.content[i] = content
 		}

@@ -60,8 +60,8 @@ func newQuerier(b *Bucket, mint, maxt int64, without []string, streams []blockSt
 }
 
 // selection says what hints leave of the querier's range.
-func (q *querier) selection(hints *storage.SelectHints) selection {
-	want := selection{mint: q.mint, maxt: q.maxt}
+func (q *querier) selection(ctx context.Context, hints *storage.SelectHints) selection {
+	want := selection{mint: q.mint, maxt: q.maxt, form: newChunkForm(ctx, hints)}
 	if hints == nil {
 		return want
 	}
@@ -98,7 +98,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 		return storage.ErrChunkSeriesSet(ErrClosed)
 	}
 	defer q.running.Done()
-	if want := q.selection(hints); want.mint > want.maxt {
+	if want := q.selection(ctx, hints); want.mint > want.maxt {
 		return storage.EmptyChunkSeriesSet()
 	}
 	warnings, err := q.unknown(ctx)

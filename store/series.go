@@ -32,6 +32,7 @@ type selection struct {
 	mint, maxt int64 // both inclusive
 	noChunks   bool  // labels only
 	limit      int   // how many series will probably do; 0 for all
+	form       chunkForm
 }
 
 func (s selection) has(m chunks.Meta) bool { return m.MinTime <= s.maxt && s.mint <= m.MaxTime }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/storage"
@@ -76,7 +75,7 @@ func (r *entryReader) fetch(ctx context.Context, refs []storage.SeriesRef) ([][]
 		for i := p.first; i < p.last; i++ {
 			body, need, err := entryBody(cut(b, p.span, wanted[i]))
 			if err != nil {
-				return fmt.Errorf("series at %d: %w", wanted[i].from, err)
+				return seriesFault(wanted[i].from, err)
 			}
 			if bodies[i] = body; body == nil {
 				wanted[i].to = wanted[i].from + need
@@ -102,7 +101,7 @@ func (r *entryReader) refetch(ctx context.Context, wanted []span, bodies [][]byt
 			continue
 		}
 		if wanted[i].to > section.End {
-			return corrupt("the series entry at %d claims to end at %d, behind its section", wanted[i].from, wanted[i].to)
+			return placed(wanted[i].from, corrupt("the series entry at %d claims to end at %d, behind its section", wanted[i].from, wanted[i].to))
 		}
 		index, again = append(index, i), append(again, wanted[i])
 	}
@@ -111,10 +110,10 @@ func (r *entryReader) refetch(ctx context.Context, wanted []span, bodies [][]byt
 		for i := p.first; i < p.last; i++ {
 			body, _, err := entryBody(cut(b, p.span, again[i]))
 			if err != nil {
-				return fmt.Errorf("series at %d: %w", again[i].from, err)
+				return seriesFault(again[i].from, err)
 			}
 			if body == nil {
-				return fmt.Errorf("series at %d: %w", again[i].from, ErrTruncated)
+				return seriesFault(again[i].from, ErrTruncated)
 			}
 			bodies[index[i]] = body
 		}

@@ -61,7 +61,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 		})
 	})
 	group.Go(func() error {
-		chunks := chunkReader{r.block}
+		chunks := chunkReader{r.block, want.form}
 		skip := *sent
 		for batch := range entries {
 			known := min(skip, len(batch))

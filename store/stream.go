@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
@@ -24,16 +25,20 @@ type streamQuerier struct {
 // Select returns the matching series of all blocks, sorted. All blocks are
 // read at once from now on.
 func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.ChunkSeriesSet {
-	want := s.querier.selection(hints)
+	want := s.querier.selection(ctx, hints)
+	most := acceptable(ctx, hints)
+	picked := s.choose(want.mint, want.maxt, most)
 	var sets []storage.ChunkSeriesSet
-	for _, r := range s.blocks {
-		if r.block.overlaps(want.mint, want.maxt) {
-			set := r.start(ctx, want, s.querier.readAhead, matchers, s.querier.background)
-			set.failed = func(err error) error { return tolerate(ctx, err) }
-			sets = append(sets, set)
-		}
+	for _, p := range picked {
+		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, s.querier.background)
+		set.failed = func(err error) error { return tolerate(ctx, err) }
+		sets = append(sets, set)
 	}
-	return sortedsets.Merge(sets...)
+	all := sortedsets.Merge(sets...)
+	if want.form.counters() && slices.ContainsFunc(picked, chosen.downsampled) {
+		all = aggrchunk.Counters(all)
+	}
+	return sortedsets.Warned(all, coarser(picked, most))
 }
 
 // tolerate returns nil if the failure of a block is to be a warning.
@@ -64,10 +69,12 @@ func (s *streamQuerier) union(ctx context.Context, hints *storage.LabelHints, as
 	if hints != nil {
 		limit = max(hints.Limit, 0)
 	}
-	answers := make([][]string, len(s.blocks))
-	missing := make([]error, len(s.blocks))
+	most := acceptable(ctx, nil)
+	picked := blocksOf(s.choose(s.querier.mint, s.querier.maxt, most))
+	answers := make([][]string, len(picked))
+	missing := make([]error, len(picked))
 	group, groupCtx := errgroup.WithContext(ctx)
-	for i, r := range s.blocks {
+	for i, r := range picked {
 		group.Go(func() error {
 			answer, err := ask(groupCtx, r, limit)
 			if err != nil && tolerate(groupCtx, err) == nil {

@@ -14,9 +14,8 @@ import (
 
 // What becomes of a complete block, as metrics call it.
 const (
-	stateServed      = "served"
-	stateDownsampled = "downsampled"
-	stateUnreadable  = "unreadable"
+	stateServed     = "served"
+	stateUnreadable = "unreadable"
 )
 
 // Sync makes one pass: it finds out which blocks the bucket holds, opens those
@@ -62,18 +61,15 @@ func (b *Bucket) apply(view *block.View) bool {
 		}
 	}
 	var next []*openBlock
-	skipped, opened := 0, 0
+	opened := 0
 	for _, m := range view.Blocks {
-		switch known := old[m.ULID]; {
-		case m.Thanos.Downsample.Resolution != 0:
-			skipped++
-		case known != nil:
+		if known := old[m.ULID]; known != nil {
 			next = append(next, known)
 			delete(old, m.ULID)
-		default:
-			opened++
-			next = append(next, newOpenBlock(m, b.src, b.dir))
+			continue
 		}
+		opened++
+		next = append(next, newOpenBlock(m, b.src, b.dir))
 	}
 	var broken []*BlockError
 	var lost []ulid.ULID
@@ -107,7 +103,6 @@ func (b *Bucket) apply(view *block.View) bool {
 	}
 	b.metrics.blocks.WithLabelValues(stateServed).Set(float64(len(next)))
 	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
-	b.metrics.blocks.WithLabelValues(stateDownsampled).Set(float64(skipped))
 	b.report(opened, len(old), len(next), news, lost)
 	return true
 }

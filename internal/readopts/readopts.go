@@ -6,15 +6,16 @@ import (
 )
 
 // Options of one read request. The zero value is the default: deduplicate by
-// the labels that were configured, raw data only, and fail rather than answer
+// the labels that were configured, raw data where there is some, and fail rather than answer
 // in part.
 type Options struct {
 	// NoDedup returns replicas as they are stored.
 	NoDedup bool
 	// ReplicaLabels overrides the configured replica labels when not nil.
 	ReplicaLabels []string
-	// MaxResolution is the coarsest resolution the caller accepts. Zero asks
-	// for raw data only.
+	// MaxResolution is the coarsest resolution the caller accepts where there
+	// is a choice; zero asks for raw data. A time of which only coarser data is
+	// left is answered from that, with a note among the warnings.
 	MaxResolution time.Duration
 	// Partial turns the failure of one source or block into a warning that
 	// says what is missing. Without it the read fails.

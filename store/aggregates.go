@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
+)
+
+// chunkForm says in which form the chunks of a block are wanted.
+type chunkForm struct {
+	// stored leaves chunks of aggregates as they are.
+	stored bool
+	// aggregates are wanted of those otherwise.
+	aggregates []aggrchunk.Aggregate
+	// Samples outside of [from, to], both inclusive, are dropped if clip is
+	// set, because other blocks answer for them.
+	clip     bool
+	from, to int64
+}
+
+func newChunkForm(ctx context.Context, hints *storage.SelectHints) chunkForm {
+	f := chunkForm{stored: aggrchunk.IsAsStored(ctx)}
+	function := ""
+	if hints != nil {
+		function = hints.Func
+	}
+	f.aggregates = aggrchunk.ForFunc(function)
+	return f
+}
+
+// counters tells whether the chunks need aggrchunk.Counters.
+func (f chunkForm) counters() bool {
+	return !f.stored && slices.Equal(f.aggregates, []aggrchunk.Aggregate{aggrchunk.Counter})
+}
+
+// within narrows a selection to a piece of a block.
+func (s selection) within(p chosen) selection {
+	s.mint, s.maxt = max(s.mint, p.from), min(s.maxt, p.to-1)
+	if b := p.blockReader.block; p.from > b.minTime || p.to < b.maxTime {
+		s.form.clip, s.form.from, s.form.to = true, p.from, p.to-1
+	}
+	return s
+}
+
+// wantedAggregates returns those aggregates of a checked record that are wanted,
+// in memory of their own, or nil if the record is to stay as it is.
+func (r chunkReader) wantedAggregates(record []byte) (*aggrchunk.Chunk, error) {
+	enc, data := recordContent(record)
+	if enc != aggrchunk.Encoding || r.block.resolution == 0 || r.form.stored {
+		return nil, nil
+	}
+	all, err := aggrchunk.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return all.Only(r.form.aggregates...), nil
+}
+
+// newStoredChunk is newChunk that knows chunks of aggregates, too, which only
+// downsampled blocks may have. It keeps data.
+func (r chunkReader) newStoredChunk(enc chunkenc.Encoding, data []byte) (chunkenc.Chunk, error) {
+	if enc != aggrchunk.Encoding || r.block.resolution == 0 {
+		return newChunk(enc, data)
+	}
+	c, err := aggrchunk.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return c, nil
+}
+
+// convert makes ordinary chunks of those that are not, and drops samples that
+// other blocks answer for.
+func (r chunkReader) convert(ctx context.Context, s *series) error {
+	form := r.form
+	if form.stored || r.block.resolution == 0 && !form.clip {
+		return nil
+	}
+	wanted := make([]chunks.Meta, 0, len(s.chunks))
+	for _, m := range s.chunks {
+		converted, err := r.convertChunk(m)
+		if err != nil {
+			err = chunkFault(offsetOf(m.Ref), fmt.Errorf("%w: %w", ErrCorrupt, err))
+			return r.block.fault(ctx, r.block.chunksObject(segmentOf(m.Ref)), err)
+		}
+		wanted = append(wanted, converted...)
+	}
+	s.chunks, s.ends = wanted, nil
+	return nil
+}
+
+func (r chunkReader) convertChunk(m chunks.Meta) ([]chunks.Meta, error) {
+	converted := []chunks.Meta{m}
+	if c, ok := m.Chunk.(*aggrchunk.Chunk); ok {
+		var err error
+		if converted, err = aggrchunk.Ordinary(m, c, r.form.aggregates, newChunk); err != nil {
+			return nil, err
+		}
+	}
+	if !r.form.clip {
+		return converted, nil
+	}
+	var clipped []chunks.Meta
+	for _, m := range converted {
+		if c, ok := m.Chunk.(*aggrchunk.Chunk); ok {
+			m.Chunk = c.Within(r.form.from, r.form.to)
+			clipped = append(clipped, m)
+			continue
+		}
+		some, err := aggrchunk.Clip(m, r.form.from, r.form.to)
+		if err != nil {
+			return nil, err
+		}
+		clipped = append(clipped, some...)
+	}
+	return clipped, nil
+}
