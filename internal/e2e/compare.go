@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -153,9 +155,16 @@ func diffPoints(name string, want, got map[string]string) (out []string) {
 	return out
 }
 
+// number is one in the JSON of a histogram.
+var number = regexp.MustCompile(`"[^"]+"`)
+
 func same(a, b string) bool {
 	if a == b {
 		return true
+	}
+	if strings.HasPrefix(a, "{") && strings.HasPrefix(b, "{") {
+		x, y := number.FindAllString(a, -1), number.FindAllString(b, -1)
+		return slices.EqualFunc(x, y, func(x, y string) bool { return same(strings.Trim(x, `"`), strings.Trim(y, `"`)) })
 	}
 	x, errX := strconv.ParseFloat(a, 64)
 	y, errY := strconv.ParseFloat(b, 64)
