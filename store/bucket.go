@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -30,8 +31,9 @@ type Bucket struct {
 	fetcher Fetcher
 	src     *source
 
-	syncing chan struct{} // holds a token while a Sync runs
-	cleaned bool          // whether dir was; guarded by syncing
+	syncing chan struct{} // holds a token while a Sync runs; guards cleaned and began
+	cleaned bool          // whether dir was
+	began   time.Time     // of the last Sync that succeeded
 
 	running sync.WaitGroup // open queriers
 	mu      sync.RWMutex   // guards what follows
@@ -61,7 +63,10 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 		bkt: bkt, dir: dir, opts: opts, metrics: m, fetcher: opts.Fetcher,
 		syncing: make(chan struct{}, 1),
 	}
-	b.src = &source{bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger}
+	b.src = &source{
+		bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
+		quarantine: newQuarantine(opts.Quarantine, m), refresh: b.refresh, heir: b.heir,
+	}
 	if b.fetcher == nil {
 		if b.fetcher, err = newFetcher(bkt, dir, opts, m.registered); err != nil {
 			m.registered.UnregisterAll()

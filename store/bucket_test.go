@@ -367,7 +367,7 @@ func TestBlocksComeAndGoWhileQueriesRun(t *testing.T) {
 			for ctx.Err() == nil {
 				got, _, err := read(t.Context(), b, 0, 299, equal("__name__", "one"))
 				switch {
-				case errors.Is(err, ErrMissing): // read while it was deleted
+				case errors.Is(err, ErrReplaced), errors.Is(err, ErrMissing): // read while it was deleted
 				case err != nil || !strings.HasSuffix(got, " "+whole) && !strings.HasSuffix(got, " "+without):
 					t.Errorf("got %s, %v", got, err)
 					return

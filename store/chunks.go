@@ -113,6 +113,13 @@ func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wa
 			return placed(w.from, corrupt("a chunk is referred to at %d, which is out of bounds", w.from))
 		}
 	}
+	spans := make([]span, len(wanted))
+	for i, w := range wanted {
+		spans[i] = w.span
+	}
+	if err := r.block.src.quarantine.known(r.block, object, spans); err != nil {
+		return err
+	}
 	short, err := r.loadSpans(ctx, object, wanted)
 	if err != nil || len(short) == 0 {
 		return err

@@ -73,9 +73,29 @@
 //
 // An object that is missing, truncated or corrupt makes a BlockError. The read
 // fails, unless it asked for partial answers (query.ReadOptions.Partial): then
-// the block is left out and the BlockError is a warning. Blocks that a read
-// does not touch cannot fail it. Nothing is remembered of a fault beyond the
-// querier that met it, so a repaired block answers again at once.
+// the block is left out and the BlockError is a warning. Things that a read
+// does not touch cannot fail it.
+//
+// Bytes that make no sense are read once more before the object is blamed for them.
+// If it is, the fault goes into quarantine: reads that need what is
+// broken, all of an index or one chunk of many, fail or lack it at once, without a
+// request, for Options.Quarantine. It ends earlier when a Sync sees that the object was
+// written anew. Faults that may pass by themselves, like those of a bucket that is
+// away, are never remembered beyond the querier that met them.
+//
+// A strict read fails for a fault in quarantine as it did when that was met: what
+// it computes may be stored or set off an alert, where a hole counts as zero, and it
+// does not become whole by being known to be incomplete. That it may go on without is for
+// the reader to say, by Partial, and the answer then names each block it
+// lacks. Quarantine is about what is broken, not about the block: the rest of
+// it goes on answering both kinds of readers. Bucket.Blocks lists all faults, and
+// varve_store_quarantined_blocks counts.
+//
+// When an object is missing, the bucket's view is brought up to date before anything
+// is concluded. If the block has left it, as when a compactor deletes what it has
+// replaced, the read goes on with the block that has all its sources, from the series where it
+// was; if there is none in its stream the BlockError is an ErrReplaced, which a new
+// query will not meet.
 //
 // A block whose meta.json cannot be read may be about anything, so all reads
 // touch it, until a Sync has read it. One that is there and makes no sense does
@@ -99,8 +119,4 @@
 //
 // Label names and values are those of whole blocks that overlap the range; a
 // Select is exact to the chunk.
-//
-// A block that was deleted from the bucket under a running query fails that
-// query; deletion marks exist so that it does not happen: see
-// Options.IgnoreDeletionMarksDelay.
 package store

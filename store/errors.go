@@ -35,6 +35,9 @@ var (
 	// ErrUnsupported is the cause when an object has a version or encoding
 	// that this package does not read.
 	ErrUnsupported = errors.New("the object is of a kind that cannot be read")
+	// ErrReplaced is the cause when a block left the bucket while it was read, and
+	// no block was found that took its place: a new query reads what there is now.
+	ErrReplaced = errors.New("the block was deleted while it was read: ask again")
 	// ErrHeader is the cause when it is a local file that was damaged while it
 	// was in use, rather than an object of the bucket. The next read builds it
 	// anew.
@@ -63,16 +66,23 @@ type BlockError struct {
 	// file if it is that which is at fault.
 	Object string
 	// Err is the cause: ErrMissing, ErrTruncated, ErrCorrupt, ErrUnsupported,
-	// ErrHeader, or an error of the bucket or the disk.
+	// ErrReplaced, ErrHeader, or an error of the bucket or the disk.
 	Err error
+	// Since is when the fault was met first, if that was earlier: the object was not
+	// read again for this answer. Otherwise it is zero.
+	Since time.Time
 }
 
 func (e *BlockError) Error() string {
 	if e.MinTime.IsZero() && e.MaxTime.IsZero() {
 		return fmt.Sprintf("block %s of unknown labels and time: read %s: %v", e.Block, e.Object, e.Err)
 	}
-	return fmt.Sprintf("block %s of %s from %s to %s: read %s: %v", e.Block, e.External,
-		e.MinTime.UTC().Format(time.RFC3339), e.MaxTime.UTC().Format(time.RFC3339), e.Object, e.Err)
+	since := ""
+	if !e.Since.IsZero() {
+		since = " (known since " + e.Since.UTC().Format(time.RFC3339) + ")"
+	}
+	return fmt.Sprintf("block %s of %s from %s to %s: read %s: %v%s", e.Block, e.External,
+		e.MinTime.UTC().Format(time.RFC3339), e.MaxTime.UTC().Format(time.RFC3339), e.Object, e.Err, since)
 }
 
 func (e *BlockError) Unwrap() error { return e.Err }
@@ -89,10 +99,11 @@ func (e *BlockError) Missing(yield func(external labels.Labels, mint, maxt int64
 
 // Retryable reports whether the same read may succeed later without anybody
 // repairing the block.
-func (e *BlockError) Retryable() bool {
-	return !errors.Is(e.Err, ErrMissing) && !errors.Is(e.Err, ErrTruncated) &&
-		!errors.Is(e.Err, ErrCorrupt) && !errors.Is(e.Err, ErrUnsupported)
-}
+func (e *BlockError) Retryable() bool { return reasonOf(e.Err) == "" }
+
+// Unavailable reports that a new query will succeed, by which the query API knows
+// that trying again helps.
+func (e *BlockError) Unavailable() bool { return errors.Is(e.Err, ErrReplaced) }
 
 // fault makes a BlockError of what went wrong with an object of the block. An
 // error that is one already, or that only says that the query ended, stays as
@@ -115,13 +126,10 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 	case errors.As(err, new(*indexheader.UnsupportedError)):
 		err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	b.src.metrics.failures.Inc()
-	fault := &BlockError{
+	return &BlockError{
 		Block: b.id, External: b.external, Object: object, Err: err,
 		MinTime: time.UnixMilli(b.minTime), MaxTime: time.UnixMilli(b.maxTime),
 	}
-	b.warn(fault)
-	return fault
 }
 
 // warnEvery is how often the log hears at most of a block that cannot be read,

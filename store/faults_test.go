@@ -118,6 +118,9 @@ func TestBrokenObjects(t *testing.T) {
 			}
 
 			bkt.Put(object, good)
+			if err := b.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			if got := mustRead(t, b, 0, 299, equal("__name__", "one")); got != whole {
 				t.Errorf("after repair: %s", got)
 			}

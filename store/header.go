@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/objstore"
 )
 
 // header is a block's index header, opened or built by the first query that
@@ -118,6 +119,15 @@ func (h *header) check(used *indexheader.Reader) error {
 	return err
 }
 
+// forget drops the header, so that the next read builds it anew. Others may go on
+// using it.
+func (h *header) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reader = nil
+	os.Remove(h.block.headerPath()) // where that fails, its size will tell
+}
+
 // discardHeader removes the file, so that the header is built anew.
 func (b *openBlock) discardHeader(cause error) {
 	b.src.metrics.headerRebuilt.Inc()
@@ -157,8 +167,17 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	if err := os.MkdirAll(b.dir, 0o777); err != nil {
 		return nil, b.fault(ctx, path, err)
 	}
-	if err := indexheader.Build(ctx, blockIndex{b}, path); err != nil {
-		return nil, b.fault(ctx, b.indexObject(), err)
+	if err := b.src.quarantine.known(b, b.indexObject(), nil); err != nil {
+		return nil, err
+	}
+	err = b.fault(ctx, b.indexObject(), indexheader.Build(ctx, blockIndex{b}, path))
+	if b.doubtful(ctx, err) {
+		b.src.metrics.rereads.Inc()
+		again := objstore.WithoutCache(ctx)
+		err = b.fault(ctx, b.indexObject(), indexheader.Build(again, blockIndex{b}, path))
+	}
+	if err != nil {
+		return nil, err
 	}
 	if reader, err = indexheader.Open(path); err != nil {
 		return nil, b.fault(ctx, path, fmt.Errorf("%w: %w", ErrHeader, err))

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -141,7 +142,7 @@ func TestHeaderThatIsDamagedAgainAndAgain(t *testing.T) {
 	r := &blockReader{block: pinned(t, openOver(t, bkt, dir, Options{}), middle)}
 	defer r.block.release()
 	reads := 0
-	err := r.repeated(t.Context(), func() error {
+	err := r.repeated(t.Context(), func(context.Context) error {
 		reads++
 		return &headerDamage{nil, errors.New("the symbol table fails its checksum")}
 	})
@@ -162,7 +163,7 @@ func TestRepeatedReadSendsNothingTwice(t *testing.T) {
 	id := blocktest.Put(t, bkt, mixedBlock())
 	r := &blockReader{block: pinned(t, openOver(t, bkt, t.TempDir(), Options{}), id), readBytes: 1 << 16}
 	defer r.block.release()
-	names := func(sent int) (all []string) {
+	names := func(sent progress) (all []labels.Labels) {
 		out := make(chan []series)
 		done := make(chan error, 1)
 		go func() {
@@ -171,7 +172,7 @@ func TestRepeatedReadSendsNothingTwice(t *testing.T) {
 		}()
 		for batch := range out {
 			for _, s := range batch {
-				all = append(all, s.labels.String())
+				all = append(all, s.labels)
 			}
 		}
 		if err := <-done; err != nil {
@@ -179,13 +180,13 @@ func TestRepeatedReadSendsNothingTwice(t *testing.T) {
 		}
 		return all
 	}
-	whole := names(0)
+	whole := names(progress{})
 	if len(whole) < 3 {
 		t.Fatalf("only %d series", len(whole))
 	}
-	for sent := range len(whole) + 1 {
-		if rest := names(sent); !slices.Equal(rest, whole[sent:]) {
-			t.Errorf("after %d series: %q, want %q", sent, rest, whole[sent:])
+	for i, last := range whole {
+		if rest := names(progress{sent: i + 1, last: last}); !slices.EqualFunc(rest, whole[i+1:], labels.Equal) {
+			t.Errorf("after %s: %q, want %q", last, rest, whole[i+1:])
 		}
 	}
 }

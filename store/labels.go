@@ -16,7 +16,7 @@ import (
 // Without matchers the header has them. limit is where reading may end, 0 for
 // none; more names may come back.
 func (r *blockReader) labelNames(ctx context.Context, limit int, matchers []*labels.Matcher) (names []string, err error) {
-	err = r.repeated(ctx, func() error {
+	err = r.answer(ctx, func(ctx context.Context, r *blockReader) error {
 		names, err = r.readLabelNames(ctx, limit, matchers)
 		return err
 	})
@@ -102,7 +102,7 @@ func (r *blockReader) sortedSymbols(ctx context.Context, header *indexheader.Rea
 // match, sorted, and no more than limit of them if that is not 0. If no other
 // label is matched the header has them.
 func (r *blockReader) labelValues(ctx context.Context, name string, limit int, matchers []*labels.Matcher) (values []string, err error) {
-	err = r.repeated(ctx, func() error {
+	err = r.answer(ctx, func(ctx context.Context, r *blockReader) error {
 		values, err = r.readLabelValues(ctx, name, limit, matchers)
 		return err
 	})

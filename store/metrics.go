@@ -7,20 +7,25 @@ import (
 )
 
 type metrics struct {
-	syncs         prometheus.Counter
-	syncFailures  prometheus.Counter
-	lastSync      prometheus.Gauge
-	blocks        *prometheus.GaugeVec
-	queriers      prometheus.Gauge
-	requests      *prometheus.CounterVec
-	bytes         *prometheus.CounterVec
-	refetches     *prometheus.CounterVec
-	failures      prometheus.Counter
-	headerBuilds  prometheus.Counter
-	headerRebuilt prometheus.Counter
-	series        prometheus.Counter
-	chunks        prometheus.Counter
-	registered    *registration.Set
+	syncs          prometheus.Counter
+	syncFailures   prometheus.Counter
+	lastSync       prometheus.Gauge
+	blocks         *prometheus.GaugeVec
+	queriers       prometheus.Gauge
+	requests       *prometheus.CounterVec
+	bytes          *prometheus.CounterVec
+	refetches      *prometheus.CounterVec
+	failures       prometheus.Counter
+	rereads        prometheus.Counter
+	replaced       prometheus.Counter
+	quarantined    *prometheus.GaugeVec
+	quarantines    *prometheus.CounterVec
+	quarantineHits prometheus.Counter
+	headerBuilds   prometheus.Counter
+	headerRebuilt  prometheus.Counter
+	series         prometheus.Counter
+	chunks         prometheus.Counter
+	registered     *registration.Set
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -42,23 +47,34 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		queriers: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "varve_store_queriers", Help: "Queriers that are open.",
 		}),
-		requests:      counters("requests_total", "Ranged reads from the bucket by what was read.", "data"),
-		bytes:         counters("read_bytes_total", "Bytes read from the bucket by what was read.", "data"),
-		refetches:     counters("refetches_total", "Reads that had to be repeated because an entry was longer than expected.", "data"),
-		failures:      counter("block_failures_total", "Failures to read a block."),
-		headerBuilds:  counter("index_header_builds_total", "Index headers built from the bucket."),
-		headerRebuilt: counter("index_headers_discarded_total", "Local index headers that were broken and had to be built anew."),
-		series:        counter("series_total", "Series read from blocks."),
-		chunks:        counter("chunks_total", "Chunks read from blocks."),
+		requests:  counters("requests_total", "Ranged reads from the bucket by what was read.", "data"),
+		bytes:     counters("read_bytes_total", "Bytes read from the bucket by what was read.", "data"),
+		refetches: counters("refetches_total", "Reads that had to be repeated because an entry was longer than expected.", "data"),
+		failures:  counter("block_failures_total", "Failures to read a block."),
+		rereads:   counter("rereads_total", "Reads of a block that were repeated because what came back made no sense, which a fault on the way may do."),
+		replaced:  counter("blocks_replaced_total", "Reads of a block that was deleted meanwhile, which went on with the block that replaced it."),
+		quarantined: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "varve_store_quarantined_blocks", Help: "Blocks of which something is broken, by reason; those with several reasons count for each.",
+		}, []string{"reason"}),
+		quarantines:    counters("quarantines_total", "Faults of blocks that were taken into quarantine: what is broken is not read again for a while.", "reason"),
+		quarantineHits: counter("quarantine_hits_total", "Reads that failed, or lack something, without a request because of a fault that is known."),
+		headerBuilds:   counter("index_header_builds_total", "Index headers built from the bucket."),
+		headerRebuilt:  counter("index_headers_discarded_total", "Local index headers that were broken and had to be built anew."),
+		series:         counter("series_total", "Series read from blocks."),
+		chunks:         counter("chunks_total", "Chunks read from blocks."),
 	}
 	for _, data := range []string{dataHeader, dataPostings, dataSeries, dataChunks} {
 		m.requests.WithLabelValues(data)
 		m.bytes.WithLabelValues(data)
 	}
+	for _, reason := range reasons {
+		m.quarantined.WithLabelValues(reason)
+		m.quarantines.WithLabelValues(reason)
+	}
 	m.registered = registration.NewSet(reg, "store.Bucket")
 	m.registered.MustRegister(
 		m.syncs, m.syncFailures, m.lastSync, m.blocks, m.queriers, m.requests, m.bytes, m.refetches,
-		m.failures, m.headerBuilds, m.headerRebuilt, m.series, m.chunks,
+		m.failures, m.rereads, m.replaced, m.quarantined, m.quarantines, m.quarantineHits, m.headerBuilds, m.headerRebuilt, m.series, m.chunks,
 	)
 	return m, m.registered.Err()
 }

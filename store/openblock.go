@@ -32,6 +32,8 @@ type openBlock struct {
 	segments     []int64 // size in bytes by index, counted from zero; 0 if unknown
 	chunkMaxSize int64   // 0 if unknown
 	seriesSize   int64   // greatest size of a series entry, 0 if unknown
+	sources      []ulid.ULID  // level-1 blocks whose samples it has
+	files        []block.File // as meta.json lists them
 
 	src    *source
 	dir    string // of the header
@@ -53,6 +55,8 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 		resolution:   m.Thanos.Downsample.Resolution,
 		chunkMaxSize: m.Thanos.IndexStats.ChunkMaxSize,
 		seriesSize:   m.Thanos.IndexStats.SeriesMaxSize,
+		sources:      m.Compaction.Sources,
+		files:        m.Thanos.Files,
 		src:          src, dir: filepath.Join(dir, m.ULID.String()),
 	}
 	b.header.block = b
@@ -125,6 +129,7 @@ func (b *openBlock) release() {
 // drop gives the view's reference back because the block has left the bucket.
 func (b *openBlock) drop() {
 	b.gone.Store(true)
+	b.src.quarantine.forget(b)
 	b.release()
 }
 

@@ -42,6 +42,10 @@ type Options struct {
 	// that what others than Varve do to it is seen by the next pass. Of no
 	// effect with Fetcher.
 	NoIndex bool
+	// Quarantine is how long what turned out to be broken of a block is not read
+	// again, unless a Sync sees that the object was written anew. 0 means 15
+	// minutes, negative not at all: then each query tries again.
+	Quarantine time.Duration
 	// Fetcher tells which blocks the bucket holds, for hosts that share one
 	// among several parts. nil means one of the Bucket's own, which caches
 	// what it knows below dir.
@@ -88,6 +92,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ReadAhead == 0 {
 		o.ReadAhead = 64 << 20
+	}
+	switch {
+	case o.Quarantine == 0:
+		o.Quarantine = 15 * time.Minute
+	case o.Quarantine < 0:
+		o.Quarantine = 0
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -76,6 +76,9 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 		wanted[i] = span{rng.Start, rng.End}
 	}
 	object := r.block.indexObject()
+	if err := r.block.src.quarantine.known(r.block, object, wanted); err != nil {
+		return err
+	}
 	parts := coalesce(wanted, gapLimit, partLimit)
 	err := r.block.src.readParts(ctx, dataPostings, object, parts, func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {

@@ -30,7 +30,12 @@ type source struct {
 	metrics *metrics
 	log     *slog.Logger
 	dirs    headerDirs
-	running sync.WaitGroup // attempts to open headers
+	// quarantine is what is known to be broken. refresh brings the view up to
+	// date, and heir finds there what took a block's place; see Bucket.heir.
+	quarantine *quarantine
+	refresh    func(context.Context) error
+	heir       func(*openBlock) *openBlock
+	running    sync.WaitGroup // attempts to open headers
 }
 
 // open starts a read of a range. The slot it takes is given back when the

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/objstore"
 )
 
 // blockReader is a block as one querier sees it. It may be used by several
@@ -24,8 +25,8 @@ type blockReader struct {
 }
 
 // header returns the block's index header. What it first returns it returns
-// always, unless that is forgotten because it was damaged, so that a block takes part in all answers of a querier or in none:
-// order and labels are decided by earlier answers. Only the end of ctx is not
+// always, unless that is forgotten because it was damaged, so that a block takes
+// part in all answers of a querier or in none: order and labels are decided by earlier answers. Only the end of ctx is not
 // remembered.
 func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 	r.mu.Lock()
@@ -47,17 +48,32 @@ func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 }
 
 // repeated runs read, and once more with a new header if the one it used turned
-// out to be damaged.
-func (r *blockReader) repeated(ctx context.Context, read func() error) error {
+// out to be damaged, and once more if what was read makes no sense: a byte may have turned
+// on its way. A fault that then is left is the object's.
+func (r *blockReader) repeated(ctx context.Context, read func(context.Context) error) error {
+	err := read(ctx)
 	var damage *headerDamage
-	for range 2 {
-		err := read()
-		if !errors.As(err, &damage) {
-			return err
-		}
+	if errors.As(err, &damage) {
 		r.forget(damage.header)
+		err = read(ctx)
 	}
-	return r.block.fault(ctx, r.block.headerPath(), fmt.Errorf("%w: %w", ErrHeader, damage.err))
+	if r.block.doubtful(ctx, err) {
+		r.block.src.metrics.rereads.Inc()
+		err = read(objstore.WithoutCache(ctx))
+	}
+	if errors.As(err, &damage) {
+		return r.block.fault(ctx, r.block.headerPath(), fmt.Errorf("%w: %w", ErrHeader, damage.err))
+	}
+	return err
+}
+
+// doubtful tells whether an error is worth a second look.
+func (b *openBlock) doubtful(ctx context.Context, err error) bool {
+	fault, ok := b.faultIn(err)
+	if !ok || !fault.Since.IsZero() || ctx.Err() != nil {
+		return false
+	}
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated)
 }
 
 // forget makes the next call of header look for another one.

@@ -71,6 +71,9 @@ func (r *entryReader) fetch(ctx context.Context, refs []storage.SeriesRef) ([][]
 	bodies := make([][]byte, len(refs))
 	var short atomic.Bool
 	object := r.block.indexObject()
+	if err := r.block.src.quarantine.known(r.block, object, wanted); err != nil {
+		return nil, err
+	}
 	err := r.block.src.readParts(ctx, dataSeries, object, coalesce(wanted, gapLimit, partLimit), func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {
 			body, need, err := entryBody(cut(b, p.span, wanted[i]))

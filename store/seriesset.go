@@ -29,17 +29,20 @@ func (r *blockReader) start(ctx context.Context, want selection, readAhead int64
 	s := &seriesSet{batches: make(chan []series, 1)}
 	background(func() {
 		defer close(s.batches)
-		sent := 0
-		s.err = r.repeated(ctx, func() error {
-			return r.run(ctx, want, readAhead, matchers, s.batches, &sent)
+		var sent progress
+		s.err = r.answer(ctx, func(ctx context.Context, reader *blockReader) error {
+			if reader != r {
+				want = want.narrowed(r.block)
+			}
+			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent)
 		})
 	})
 	return s
 }
 
-// run sends the series that answer the selection to out, and counts in sent how
-// many these are. The first *sent of them are there already.
-func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series, sent *int) error {
+// run sends the series that answer the selection to out, and notes in sent how
+// far it has come. Up to there they are there already.
+func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series, sent *progress) error {
 	refs, err := r.postings(ctx, matchers)
 	if err != nil || len(refs) == 0 {
 		return err
@@ -62,10 +65,8 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	})
 	group.Go(func() error {
 		chunks := chunkReader{r.block, want.form}
-		skip := *sent
 		for batch := range entries {
-			known := min(skip, len(batch))
-			batch, skip = batch[known:], skip-known
+			batch = sent.after(batch)
 			for len(batch) > 0 {
 				n := chunks.fits(batch, chunkBytes)
 				if err := chunks.load(ctx, batch[:n]); err != nil {
@@ -74,7 +75,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 				if err := send(ctx, out, batch[:n:n]); err != nil {
 					return err
 				}
-				*sent += n
+				sent.sent, sent.last = sent.sent+n, batch[n-1].labels
 				batch = batch[n:]
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -28,6 +29,27 @@ func (b *Bucket) Sync(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	return b.sync(ctx)
+}
+
+// refresh is a Sync that is left out if one has begun and succeeded since the call.
+func (b *Bucket) refresh(ctx context.Context) error {
+	asked := time.Now()
+	select {
+	case b.syncing <- struct{}{}:
+		defer func() { <-b.syncing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if b.began.After(asked) {
+		return nil
+	}
+	return b.sync(ctx)
+}
+
+// sync makes a pass. The token is held.
+func (b *Bucket) sync(ctx context.Context) error {
+	began := time.Now()
 	b.metrics.syncs.Inc()
 	view, err := b.fetcher.Fetch(ctx)
 	if err != nil {
@@ -37,12 +59,33 @@ func (b *Bucket) Sync(ctx context.Context) error {
 	if !b.apply(view) {
 		return ErrClosed
 	}
+	b.began = began
 	b.metrics.lastSync.SetToCurrentTime()
+	b.lookAtSuspects(ctx)
 	if !b.cleaned {
 		b.cleaned = true
 		b.clean(view)
 	}
 	return nil
+}
+
+// mostSuspects is how many objects one pass looks at because they were broken.
+const mostSuspects = 32
+
+// lookAtSuspects asks the bucket about objects that were broken, and lets go of
+// what is known of those that were written since. An index may have become another
+// one with that, and no longer fit its header.
+func (b *Bucket) lookAtSuspects(ctx context.Context) {
+	for _, s := range b.src.quarantine.suspects(mostSuspects) {
+		attributes, err := b.bkt.Attributes(ctx, s.object)
+		if err != nil || !b.src.quarantine.look(s, attributes) {
+			continue
+		}
+		b.opts.Logger.Info("a broken object was written anew and is read again", "bucket", b.name(), "block", s.block.id, "object", s.object)
+		if s.object == s.block.indexObject() {
+			s.block.header.forget()
+		}
+	}
 }
 
 // apply makes the blocks of view those that are served.
@@ -63,7 +106,7 @@ func (b *Bucket) apply(view *block.View) bool {
 	var next []*openBlock
 	opened := 0
 	for _, m := range view.Blocks {
-		if known := old[m.ULID]; known != nil {
+		if known := old[m.ULID]; known != nil && sameFiles(known.files, m.Thanos.Files) {
 			next = append(next, known)
 			delete(old, m.ULID)
 			continue
@@ -105,6 +148,11 @@ func (b *Bucket) apply(view *block.View) bool {
 	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
 	b.report(opened, len(old), len(next), news, lost)
 	return true
+}
+
+// sameFiles tells whether two metas of a block are about the same objects.
+func sameFiles(a, b []block.File) bool {
+	return slices.EqualFunc(a, b, func(a, b block.File) bool { return a.RelPath == b.RelPath && a.SizeBytes == b.SizeBytes })
 }
 
 // notIn returns those of broken that were not reported before in the same
