@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,10 @@ type HandlerOptions struct {
 	CORSOrigin *regexp.Regexp
 	// Build is what status/buildinfo says.
 	Build BuildInfo
+	// Status is what further endpoints below status/ say, by name: "blocks" is
+	// GET /api/v1/status/blocks. The data of an answer is what the function returns
+	// then, as encoding/json writes it. The functions may run side by side.
+	Status map[string]func() any
 
 	// Logger for panics and answers that could not be sent; nil is silent.
 	Logger *slog.Logger
@@ -56,13 +61,21 @@ type HandlerOptions struct {
 	Registerer prometheus.Registerer
 }
 
+var statusName = regexp.MustCompile(`^[a-z0-9_-]+$`)
+
 // Validate returns all problems at once.
 func (o HandlerOptions) Validate() error {
 	var prefix error
 	if o.Prefix != "" && (!strings.HasPrefix(o.Prefix, "/") || strings.HasSuffix(o.Prefix, "/")) {
 		prefix = fmt.Errorf("%s must start and not end with a slash, got %q", "Prefix", o.Prefix)
 	}
-	return errors.Join(prefix,
+	var status error
+	for name := range o.Status {
+		if name == "buildinfo" || !statusName.MatchString(name) {
+			status = errors.Join(status, fmt.Errorf("Status must not have %q: a name is of a-z, 0-9, -, _, and not buildinfo", name))
+		}
+	}
+	return errors.Join(prefix, status,
 		notNegative("LookbackDelta", o.LookbackDelta),
 		notNegative("MaxPoints", o.MaxPoints),
 		notNegative("MaxSeries", o.MaxSeries),
@@ -128,6 +141,12 @@ func NewHandler(engine promql.QueryEngine, source storage.ChunkQueryable, opts H
 		"labels":           {"labels", true, h.labelNames},
 		"metadata":         {"metadata", false, h.metadata},
 		"status/buildinfo": {"status_buildinfo", false, h.buildInfo},
+	}
+	for name, status := range opts.Status {
+		h.routes["status/"+name] = route{"status_" + name, false, func(*http.Request) (*result, error) {
+			text, err := json.Marshal(status())
+			return &result{data: json.RawMessage(text)}, err
+		}}
 	}
 	return h, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -236,6 +237,31 @@ func TestAPIRefuses(t *testing.T) {
 		}
 		if w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: an error may be cached", target)
+		}
+	}
+}
+
+func TestAPIStatusOfTheHost(t *testing.T) {
+	asked := 0
+	h := newTestHandler(t, apiModel(t), HandlerOptions{Status: map[string]func() any{"blocks": func() any {
+		asked++
+		return []struct {
+			Name  string    `json:"name"`
+			Since time.Time `json:"since,omitzero"`
+		}{{Name: fmt.Sprint("<", asked)}}
+	}}})
+	for i := 1; i <= 2; i++ {
+		w := ask(h, "GET", "/api/v1/status/blocks")
+		if want := fmt.Sprintf(`{"status":"success","data":[{"name":"\u003c%d"}]}`, i); w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
+			t.Errorf("%d %s, want %s", w.Code, w.Body, want)
+		}
+	}
+	if w := ask(h, "GET", "/api/v1/status/other"); w.Code != 404 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, name := range []string{"buildinfo", "", "a/b", "Blocks"} {
+		if err := (HandlerOptions{Status: map[string]func() any{name: nil}}).Validate(); err == nil || !strings.Contains(err.Error(), "Status") {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 }

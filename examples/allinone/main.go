@@ -103,7 +103,10 @@ func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.
 	}
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
 	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
-	api, err := query.NewHandler(engine, one, query.HandlerOptions{Logger: log, Registerer: reg})
+	api, err := query.NewHandler(engine, one, query.HandlerOptions{
+		Status: map[string]func() any{"blocks": func() any { return hist.Blocks() }},
+		Logger: log, Registerer: reg,
+	})
 	if err != nil {
 		return err
 	}
