@@ -29,17 +29,39 @@ func metered(t *testing.T, b objstore.Bucket, opts objstore.MetricsOptions) objs
 	return m
 }
 
+func deadlined(t *testing.T, b objstore.Bucket, opts objstore.DeadlineOptions) objstore.InstrumentedBucket {
+	t.Helper()
+	d, err := objstore.WithDeadlines(b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func hedged(t *testing.T, b objstore.Bucket, opts objstore.HedgeOptions) objstore.InstrumentedBucket {
+	t.Helper()
+	h, err := objstore.WithHedging(b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func TestConformanceOfDecorators(t *testing.T) {
 	memory := func() objstore.Bucket { return objstoretest.NewMemory() }
 	for name, open := range map[string]func(t *testing.T) objstore.Bucket{
-		"prefix":   func(*testing.T) objstore.Bucket { return objstore.WithPrefix(memory(), "a/b") },
-		"requests": func(*testing.T) objstore.Bucket { return objstore.WithRequests(memory()) },
-		"metrics":  func(t *testing.T) objstore.Bucket { return metered(t, memory(), objstore.MetricsOptions{}) },
-		"retry":    func(t *testing.T) objstore.Bucket { return retrying(t, memory(), objstore.RetryOptions{}) },
+		"prefix":    func(*testing.T) objstore.Bucket { return objstore.WithPrefix(memory(), "a/b") },
+		"requests":  func(*testing.T) objstore.Bucket { return objstore.WithRequests(memory()) },
+		"metrics":   func(t *testing.T) objstore.Bucket { return metered(t, memory(), objstore.MetricsOptions{}) },
+		"deadlines": func(t *testing.T) objstore.Bucket { return deadlined(t, memory(), objstore.DeadlineOptions{}) },
+		"hedging":   func(t *testing.T) objstore.Bucket { return hedged(t, memory(), objstore.HedgeOptions{}) },
+		"retry":     func(t *testing.T) objstore.Bucket { return retrying(t, memory(), objstore.RetryOptions{}) },
 		"all": func(t *testing.T) objstore.Bucket {
 			b := objstore.WithPrefix(memory(), "/p/")
 			m := metered(t, objstore.WithRequests(b), objstore.MetricsOptions{Registerer: prometheus.NewRegistry()})
-			return retrying(t, m, objstore.RetryOptions{Registerer: prometheus.NewRegistry()})
+			d := deadlined(t, m, objstore.DeadlineOptions{Registerer: prometheus.NewRegistry()})
+			h := hedged(t, d, objstore.HedgeOptions{Registerer: prometheus.NewRegistry()})
+			return retrying(t, h, objstore.RetryOptions{Registerer: prometheus.NewRegistry()})
 		},
 	} {
 		t.Run(name, func(t *testing.T) { objstoretest.TestBucket(t, open) })

@@ -8,11 +8,14 @@
 //
 //	bkt, err := objstore.FromYAML(file, s3.Provider(), filesystem.Provider())
 //	bkt, err = objstore.WithMetrics(objstore.WithRequests(bkt), objstore.MetricsOptions{Registerer: reg})
+//	bkt, err = objstore.WithDeadlines(bkt, objstore.DeadlineOptions{Registerer: reg})
 //	bkt, err = objstore.WithRetry(bkt, objstore.RetryOptions{Logger: log})
 //
 // The decorators go around any Bucket. From the bucket upwards the usual order
 // is the one above: WithRequests, which counts what one query costs, and
-// WithMetrics see each attempt, WithRetry makes the attempts. All of them
+// WithMetrics see each attempt, WithDeadlines ends those that stall, WithRetry makes
+// the attempts. WithHedging, for stores whose slowest few requests in a hundred decide how long a
+// query takes, costs requests and is a host's choice; it goes below WithRetry. All of them
 // forward what they do not change: options, classification of errors, expected
 // errors, Close.
 //
@@ -52,7 +55,7 @@
 // other than -1, is an error.
 //
 // Bodies. The caller closes them. The context of the call must live until
-// then. ObjectSize tells how long a body will be, where the provider knows.
+// then, and a read that waits ends when it is done. ObjectSize tells how long a body will be, where the provider knows.
 //
 // Uploads. Give a reader of known size (an *os.File, a bytes.Reader, anything
 // with Seek or ObjectSize): some providers hold in memory what they cannot

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -171,16 +173,45 @@ func TestCanceledReadIsNoFaultOfTheBlock(t *testing.T) {
 	for _, object := range []string{"/index", "/chunks/"} {
 		bkt := objstoretest.NewFaulty(memory)
 		b := openOver(t, bkt, t.TempDir(), Options{})
-		bkt.Set(objstoretest.Rule{Op: objstore.OpGetRange, Name: object, Fault: objstoretest.Stall()})
-		ctx, cancel := context.WithTimeout(partial(t.Context()), 10*time.Millisecond)
-		_, warnings, err := read(ctx, b, 0, 299, equal("__name__", "one"))
-		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || len(warnings) != 0 {
-			t.Errorf("%s stalls: %v, warnings %v", object, err, warnings)
+		for _, stall := range []objstoretest.Fault{objstoretest.Stall(), objstoretest.StallAfter(5)} {
+			bkt.Set(objstoretest.Rule{Op: objstore.OpGetRange, Name: object, Fault: stall})
+			ctx, cancel := context.WithTimeout(partial(t.Context()), 10*time.Millisecond)
+			_, warnings, err := read(ctx, b, 0, 299, equal("__name__", "one"))
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || len(warnings) != 0 {
+				t.Errorf("%s stalls: %v, warnings %v", object, err, warnings)
+			}
 		}
 		bkt.Set()
 		mustRead(t, b, 0, 299, equal("__name__", "one"))
 	}
+}
+
+// A bucket whose every third read stalls costs time, and nothing of the answer.
+func TestStallsAreReadOn(t *testing.T) {
+	memory, _ := threeBlocks(t)
+	synctest.Test(t, func(t *testing.T) {
+		bkt := objstoretest.NewFaulty(memory)
+		reads := atomic.Int64{}
+		bkt.Set(objstoretest.Rule{Op: objstore.OpGetRange, Fault: objstoretest.StallAfter(7), Match: func(_, _ string) bool { return reads.Add(1)%3 == 0 }})
+		watched, err := objstore.WithDeadlines(bkt, objstore.DeadlineOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := objstore.WithRetry(watched, objstore.RetryOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := openOver(t, again, t.TempDir(), Options{})
+		for range 3 {
+			if got := mustRead(t, b, 0, 299, equal("__name__", "one")); got != wholeOne {
+				t.Errorf("got %s", got)
+			}
+		}
+		if bkt.Struck() < 3 {
+			t.Errorf("only %d reads stalled", bkt.Struck())
+		}
+	})
 }
 
 func TestBrokenLabelCalls(t *testing.T) {

@@ -31,11 +31,11 @@ type Rule struct {
 }
 
 // Fault is something that goes wrong with an operation. Make one with Fail,
-// Lose, Stall, Hold, Delay, Truncate, Break or Flip.
+// Lose, Stall, Hold, Delay, Truncate, Break, StallAfter or Flip.
 type Fault struct {
 	before func(ctx context.Context) error
 	after  error
-	bytes  func(r io.Reader) io.Reader
+	bytes  func(ctx context.Context, r io.Reader) io.Reader
 }
 
 // Fail fails the operation with err; nothing reaches the bucket below.
@@ -72,26 +72,42 @@ func Delay(d time.Duration) Fault {
 // whole, though it still announces its full size. An upload stores the first n
 // bytes and succeeds.
 func Truncate(n int64) Fault {
-	return Fault{bytes: func(r io.Reader) io.Reader { return io.LimitReader(r, n) }}
+	return Fault{bytes: func(_ context.Context, r io.Reader) io.Reader { return io.LimitReader(r, n) }}
 }
 
 // Break fails the body of a get or get_range, or the reader of an upload, with
 // err after n bytes.
 func Break(n int64, err error) Fault {
-	return Fault{bytes: func(r io.Reader) io.Reader {
+	return Fault{bytes: func(_ context.Context, r io.Reader) io.Reader {
 		return io.MultiReader(io.LimitReader(r, n), failingReader{err})
+	}}
+}
+
+// StallAfter blocks the body of a get or get_range, or the reader of an upload,
+// after n bytes until the context of the operation is done.
+func StallAfter(n int64) Fault {
+	return Fault{bytes: func(ctx context.Context, r io.Reader) io.Reader {
+		return io.MultiReader(io.LimitReader(r, n), stallingReader{ctx})
 	}}
 }
 
 // Flip inverts the lowest bit of the byte at offset off, counted from the
 // first byte of the body or of the upload.
 func Flip(off int64) Fault {
-	return Fault{bytes: func(r io.Reader) io.Reader { return &flippingReader{r: r, left: off} }}
+	return Fault{bytes: func(_ context.Context, r io.Reader) io.Reader { return &flippingReader{r: r, left: off} }}
 }
 
 type failingReader struct{ err error }
 
 func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+// A context in a struct is the price of io.Reader having none.
+type stallingReader struct{ ctx context.Context }
+
+func (r stallingReader) Read([]byte) (int, error) {
+	<-r.ctx.Done()
+	return 0, r.ctx.Err()
+}
 
 type flippingReader struct {
 	r    io.Reader
@@ -157,7 +173,7 @@ func (f *Faulty) start(ctx context.Context, call around.Call) (around.Pass, erro
 			return nil, err
 		}
 	}
-	return faultyPass{fault: fault}, nil
+	return faultyPass{fault: fault, ctx: ctx}, nil
 }
 
 func (f *Faulty) find(call around.Call) (Fault, bool) {
@@ -184,13 +200,14 @@ func (r *activeRule) fits(call around.Call) bool {
 type faultyPass struct {
 	around.Plain
 	fault Fault
+	ctx   context.Context
 }
 
 func (p faultyPass) Source(r io.Reader) io.Reader {
 	if p.fault.bytes == nil {
 		return r
 	}
-	return p.fault.bytes(r)
+	return p.fault.bytes(p.ctx, r)
 }
 
 func (p faultyPass) Body(rc io.ReadCloser) io.ReadCloser {
@@ -201,7 +218,7 @@ func (p faultyPass) Body(rc io.ReadCloser) io.ReadCloser {
 		ReadCloser: struct {
 			io.Reader
 			io.Closer
-		}{p.fault.bytes(rc), rc},
+		}{p.fault.bytes(p.ctx, rc), rc},
 		Size: func() (int64, error) { return objstore.ObjectSize(rc) },
 	}
 }

@@ -21,7 +21,8 @@ import (
 )
 
 // Bucket opens the bucket that a configuration file describes, or without one
-// a folder. Operations are counted, and repeated if they fail in passing.
+// a folder. Operations are counted, ended if the bucket is silent for too long, and
+// repeated if they fail in passing.
 func Bucket(configFile, folder string, log *slog.Logger, reg prometheus.Registerer) (objstore.Bucket, error) {
 	bkt, err := openBucket(configFile, folder)
 	if err != nil {
@@ -31,7 +32,11 @@ func Bucket(configFile, folder string, log *slog.Logger, reg prometheus.Register
 	if err != nil {
 		return nil, err
 	}
-	return objstore.WithRetry(counted, objstore.RetryOptions{Logger: log, Registerer: reg})
+	watched, err := objstore.WithDeadlines(counted, objstore.DeadlineOptions{Registerer: reg})
+	if err != nil {
+		return nil, err
+	}
+	return objstore.WithRetry(watched, objstore.RetryOptions{Logger: log, Registerer: reg})
 }
 
 func openBucket(configFile, folder string) (objstore.Bucket, error) {
