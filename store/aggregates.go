@@ -76,23 +76,29 @@ func (r chunkReader) newStoredChunk(enc chunkenc.Encoding, data []byte) (chunken
 }
 
 // convert makes ordinary chunks of those that are not, and drops samples that
-// other blocks answer for.
-func (r chunkReader) convert(ctx context.Context, s *series) error {
-	form := r.form
-	if form.stored || r.block.resolution == 0 && !form.clip {
-		return nil
+// other blocks answer for. Of batch it returns those series that have any left, as the first
+// of them.
+func (r chunkReader) convert(ctx context.Context, batch []series) ([]series, error) {
+	if r.form.stored || r.block.resolution == 0 && !r.form.clip {
+		return batch, nil
 	}
-	wanted := make([]chunks.Meta, 0, len(s.chunks))
-	for _, m := range s.chunks {
-		converted, err := r.convertChunk(m)
-		if err != nil {
-			err = chunkFault(offsetOf(m.Ref), fmt.Errorf("%w: %w", ErrCorrupt, err))
-			return r.block.fault(ctx, r.block.chunksObject(segmentOf(m.Ref)), err)
+	kept := batch[:0]
+	for _, s := range batch {
+		had := len(s.chunks) > 0
+		converted := make([]chunks.Meta, 0, len(s.chunks))
+		for _, m := range s.chunks {
+			some, err := r.convertChunk(m)
+			if err != nil {
+				err = chunkFault(offsetOf(m.Ref), fmt.Errorf("%w: %w", ErrCorrupt, err))
+				return nil, r.block.fault(ctx, r.block.chunksObject(segmentOf(m.Ref)), err)
+			}
+			converted = append(converted, some...)
 		}
-		wanted = append(wanted, converted...)
+		if s.chunks, s.ends = converted, nil; len(converted) > 0 || !had {
+			kept = append(kept, s)
+		}
 	}
-	s.chunks, s.ends = wanted, nil
-	return nil
+	return kept, nil
 }
 
 func (r chunkReader) convertChunk(m chunks.Meta) ([]chunks.Meta, error) {

@@ -97,11 +97,6 @@ func (r chunkReader) load(ctx context.Context, batch []series) error {
 		return err
 	}
 	r.block.src.metrics.chunks.Add(float64(n))
-	for i := range batch {
-		if err := r.convert(ctx, &batch[i]); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -112,8 +112,10 @@
 //
 // # Caveats
 //
-// Behind its checksum a chunk is trusted: whoever can write crafted histogram
-// chunks into the bucket can make Prometheus' decoder allocate what they claim.
+// With right checksums an object may still be crafted. Whatever it says, no more is
+// read or kept than it has bytes, times a small factor; a chunk of histograms whose layout
+// names more buckets than it has bits, and labels of more than a MiB a series, are
+// refused. What the samples say is believed.
 //
 // Index version 1 (Prometheus before 2.0) is refused with a BlockError.
 //

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -112,6 +113,7 @@ func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use f
 // were.
 func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error) {
 	var symbols [][]uint32 // of each series of the batch
+	var at []int           // and where its entry is
 	var e seriesEntry
 	size := int64(0)
 	openEnd := false // whether the end of the last series' last chunk is not known
@@ -134,16 +136,24 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 			s.chunks, s.ends = r.want.chunks(e.chunks)
 			openEnd = s.ends[len(s.ends)-1] == 0
 		}
-		batch, symbols = append(batch, s), append(symbols, slices.Clone(e.symbols))
+		batch, symbols, at = append(batch, s), append(symbols, slices.Clone(e.symbols)), append(at, n-1)
 		size += s.memory() + int64(len(e.symbols))*16
 	}
 	if err := r.resolve(symbols); err != nil {
 		return nil, 0, err
 	}
+	last := r.last
+	size = 0 // of labels from here on
 	for i := range batch {
 		if batch[i].labels, err = r.labels(symbols[i]); err != nil {
 			return nil, 0, err
 		}
+		// Few symbols can make many long labels.
+		if size += int64(batch[i].labels.ByteSize()); i > 0 && size > mostLabels {
+			r.last = last
+			return batch[:i:i], at[i], nil
+		}
+		last = batch[i].labels
 	}
 	return batch, n, nil
 }
@@ -173,11 +183,15 @@ func (r *seriesReader) resolve(symbols [][]uint32) error {
 	return nil
 }
 
+// mostLabels bounds the bytes of the labels of one series, and of a batch that has
+// more than one.
+const mostLabels = 1 << 20
+
 // labels makes labels of symbol references, and checks that the series come in
 // order, on which every merge depends.
 func (r *seriesReader) labels(symbols []uint32) (labels.Labels, error) {
 	r.builder.Reset()
-	last := ""
+	last, size := "", 0
 	for i := 0; i < len(symbols); i += 2 {
 		name := r.symbols[symbols[i]]
 		if name <= last {
@@ -187,6 +201,9 @@ func (r *seriesReader) labels(symbols []uint32) (labels.Labels, error) {
 		value := r.symbols[symbols[i+1]]
 		if value == "" {
 			return labels.EmptyLabels(), corrupt("a series has the label %q without a value", name)
+		}
+		if size += len(name) + len(value); size > mostLabels {
+			return labels.EmptyLabels(), fmt.Errorf("%w: a series has labels of more than %d bytes", ErrUnsupported, mostLabels)
 		}
 		r.builder.Add(name, value)
 	}

@@ -69,13 +69,20 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 			batch = sent.after(batch)
 			for len(batch) > 0 {
 				n := chunks.fits(batch, chunkBytes)
+				last := batch[n-1].labels
 				if err := chunks.load(ctx, batch[:n]); err != nil {
 					return err
 				}
-				if err := send(ctx, out, batch[:n:n]); err != nil {
+				ready, err := chunks.convert(ctx, batch[:n:n])
+				if err != nil {
 					return err
 				}
-				sent.sent, sent.last = sent.sent+n, batch[n-1].labels
+				if len(ready) > 0 {
+					if err := send(ctx, out, ready); err != nil {
+						return err
+					}
+				}
+				sent.sent, sent.last = sent.sent+n, last
 				batch = batch[n:]
 			}
 		}

@@ -203,3 +203,48 @@ func FuzzChunk(f *testing.F) {
 		}
 	})
 }
+
+// A histogram that no encoder takes is an error, whatever the encoder does.
+func TestEncoderThatPanicsIsAnError(t *testing.T) {
+	c := chunkenc.NewFloatHistogramChunk()
+	meta := chunks.Meta{Chunk: panicking{c}, MinTime: 0, MaxTime: 10}
+	if _, err := aggrchunk.Clip(meta, 3, 5); !errors.Is(err, aggrchunk.ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type panicking struct{ *chunkenc.FloatHistogramChunk }
+
+func (panicking) Iterator(chunkenc.Iterator) chunkenc.Iterator { panic("index out of range") }
+
+func TestClip(t *testing.T) {
+	for name, make := range map[string]func(t, i int64) blocktest.Sample{
+		"floats":           func(t, i int64) blocktest.Sample { return blocktest.Float(t, float64(i)) },
+		"float histograms": blocktest.FloatHistogram,
+	} {
+		meta := blocktest.Downsample(t, blocktest.Samples(0, 3_600_000, 60_000, make), blocktest.FiveMinutes, 0)[0]
+		whole, err := aggrchunk.Ordinary(meta, meta.Chunk.(*aggrchunk.Chunk), []aggrchunk.Aggregate{aggrchunk.Sum}, open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		points := strings.Split(text(t, whole), " ")
+		if name != "floats" {
+			points = strings.SplitAfter(text(t, whole), "} ")
+		}
+		for from := range len(points) {
+			for to := from; to < len(points); to++ {
+				got, err := aggrchunk.Clip(whole[0], int64(from)*300_000+1, int64(to+1)*300_000-1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sep := " "
+				if name != "floats" {
+					sep = ""
+				}
+				if want := strings.TrimSpace(strings.Join(points[from:to+1], sep)); to < len(points)-1 && text(t, got) != want {
+					t.Errorf("%s, windows %d to %d: %s\nwant %s", name, from, to, text(t, got), want)
+				}
+			}
+		}
+	}
+}

@@ -10,12 +10,28 @@ import (
 
 // Counters returns the set with the counters in chunks of aggregates turned into
 // ordinary chunks. The chunks of a series must be ordered by MinTime; ordinary
-// ones may be among them.
-func Counters(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return counterSet{set} }
+// ones may be among them. Series of which nothing is left are left out: readers do
+// not expect any without chunks.
+func Counters(set storage.ChunkSeriesSet) storage.ChunkSeriesSet {
+	return &counterSet{ChunkSeriesSet: set}
+}
 
-type counterSet struct{ storage.ChunkSeriesSet }
+type counterSet struct {
+	storage.ChunkSeriesSet
+	it chunks.Iterator // reused
+}
 
-func (s counterSet) At() storage.ChunkSeries { return counterSeries{s.ChunkSeriesSet.At()} }
+func (s *counterSet) Next() bool {
+	for s.ChunkSeriesSet.Next() {
+		s.it = s.At().Iterator(s.it)
+		if s.it.Next() || s.it.Err() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *counterSet) At() storage.ChunkSeries { return counterSeries{s.ChunkSeriesSet.At()} }
 
 type counterSeries struct{ storage.ChunkSeries }
 

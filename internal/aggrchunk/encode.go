@@ -115,9 +115,18 @@ func (e *encoder) finish() []chunks.Meta {
 	return e.out
 }
 
+// guard turns a panic into an error: Prometheus' encoder trusts histograms, which
+// here come from a bucket that somebody may have tampered with.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = corrupt("its samples cannot be encoded: %v", p)
+	}
+}
+
 // Clip returns the samples of an ordinary chunk from from to to, both inclusive,
 // as chunks of the same encoding; the chunk itself if it does not reach out.
-func Clip(m chunks.Meta, from, to int64) ([]chunks.Meta, error) {
+func Clip(m chunks.Meta, from, to int64) (clipped []chunks.Meta, err error) {
+	defer guard(&err)
 	if from <= m.MinTime && m.MaxTime <= to {
 		return []chunks.Meta{m}, nil
 	}

@@ -42,7 +42,8 @@ func Ordinary(m chunks.Meta, c *Chunk, wanted []Aggregate, open Open) ([]chunks.
 }
 
 // average divides the sums by the counts.
-func average(count, sum chunkenc.Chunk) ([]chunks.Meta, error) {
+func average(count, sum chunkenc.Chunk) (averages []chunks.Meta, err error) {
+	defer guard(&err)
 	var e encoder
 	counts, sums := count.Iterator(nil), sum.Iterator(nil)
 	for {
@@ -60,7 +61,6 @@ func average(count, sum chunkenc.Chunk) ([]chunks.Meta, error) {
 			return nil, corrupt("counts and sums are not of the same times")
 		}
 		_, divisor := counts.At()
-		var err error
 		if of == chunkenc.ValFloat {
 			t, v := sums.At()
 			err = e.float(chunkenc.EncXOR, 0, t, v/divisor)

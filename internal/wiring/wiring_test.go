@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
@@ -22,10 +24,11 @@ type wiring func(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryab
 
 // wirings are all the ways samples can go, by name.
 var wirings = map[string]wiring{
-	"head":                   headOnly,
-	"bucket":                 bucketOnly,
-	"head and bucket":        headAndBucket,
-	"half head, half bucket": halfAndHalf,
+	"head":                                 headOnly,
+	"bucket":                               bucketOnly,
+	"head and bucket":                      headAndBucket,
+	"half head, half bucket":               halfAndHalf,
+	"bucket that fails one request in ten": flakyBucket,
 }
 
 // external are the labels of everything that is stored here.
@@ -42,9 +45,10 @@ type parts struct {
 	ship  *block.Shipper
 }
 
-func openParts(t testing.TB) *parts {
+func openParts(t testing.TB) *parts { return openPartsOver(t, objstoretest.NewMemory()) }
+
+func openPartsOver(t testing.TB, bkt objstore.Bucket) *parts {
 	t.Helper()
-	bkt := objstoretest.NewMemory()
 	heads, err := receive.OpenTenants(t.TempDir(), receive.TenantsOptions{
 		Labels: external, BlockDuration: 24 * time.Hour, Retention: -1, MinFreeDisk: -1,
 	})
@@ -114,6 +118,36 @@ func bucketOnly(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryabl
 	p.append(t, tenants)
 	p.shipAll(t)
 	return p.hist, func() { p.close(t) }
+}
+
+// flakyBucket is a bucket of which every tenth request fails, breaks off, stalls or
+// brings a wrong byte.
+func flakyBucket(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	faulty := objstoretest.NewFaulty(objstoretest.NewMemory())
+	watched, err := objstore.WithDeadlines(faulty, objstore.DeadlineOptions{FirstByte: 50 * time.Millisecond, Stall: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bkt, err := objstore.WithRetry(watched, objstore.RetryOptions{MinBackoff: time.Millisecond, MaxAttempts: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := openPartsOver(t, bkt)
+	p.append(t, tenants)
+	p.shipAll(t)
+	away := errors.New("the bucket is away")
+	var requests atomic.Int64
+	every := func(n int64, fault objstoretest.Fault) objstoretest.Rule {
+		return objstoretest.Rule{Op: objstore.OpGetRange, Fault: fault, Match: func(string, string) bool { return requests.Load()%40 == n }}
+	}
+	count := objstoretest.Rule{Match: func(string, string) bool { requests.Add(1); return false }}
+	faulty.Set(count, every(7, objstoretest.Fail(away)), every(17, objstoretest.Break(100, away)), every(27, objstoretest.StallAfter(100)), every(37, objstoretest.Flip(50)))
+	return p.hist, func() {
+		p.close(t)
+		if faulty.Struck() == 0 {
+			t.Error("no request failed")
+		}
+	}
 }
 
 // headAndBucket has everything twice: local blocks stay after they are shipped.
