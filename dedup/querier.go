@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/extlabels"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
@@ -167,6 +168,6 @@ func (q *mergingQuerier) Select(ctx context.Context, _ bool, hints *storage.Sele
 		set.limit, set.shards, set.shard = hints.Limit, hints.ShardCount, hints.ShardIndex
 		hints = &inner
 	}
-	set.inner = q.ChunkQuerier.Select(ctx, true, hints, matchers...)
+	set.inner = q.ChunkQuerier.Select(aggrchunk.AsOrdinary(ctx), true, hints, matchers...)
 	return set
 }

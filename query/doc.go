@@ -58,6 +58,11 @@
 // overlap themselves and merges the layers, each timestamp once. The usual
 // series is one layer, and is read chunk by chunk with one iterator.
 //
+// Where one source has downsampled what another still has raw, Fanout leaves out
+// the samples of windows that finer chunks cover, since to add both up would count
+// twice. Counters it follows through the chunks of all sources: see
+// package aggrchunk.
+//
 // # Errors
 //
 // The API maps errors to Prometheus' error types by what they are, never by

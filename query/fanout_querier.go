@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
@@ -83,6 +84,17 @@ func (q *fanoutQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 		all.Limit = 0
 		hints = &all
 	}
+	// What one source has downsampled others may have raw.
+	resolve := func(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return set }
+	if len(chosen) > 1 && !aggrchunk.IsAsStored(ctx) {
+		resolve = aggrchunk.FinestFirst
+		if hints != nil && aggrchunk.WantsCounters(hints.Func) {
+			if resolve = aggrchunk.Counters; aggrchunk.KeepsCounters(ctx) {
+				resolve = func(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return set }
+			}
+			ctx = aggrchunk.KeepCounters(ctx)
+		}
+	}
 	var answers []storage.ChunkSeriesSet
 	for _, a := range chosen {
 		answer := &sourceSet{
@@ -99,10 +111,10 @@ func (q *fanoutQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 		set.ChunkSeriesSet = sortedsets.Join(answers...)
 	}
 	if joins {
-		return &replicaSet{fanoutSet: set, limit: limit}
+		return resolve(&replicaSet{fanoutSet: set, limit: limit})
 	}
 	set.limit = limit
-	return set
+	return resolve(set)
 }
 
 // LabelValues merges the values that the sources have.

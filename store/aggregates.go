@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -16,8 +15,10 @@ import (
 type chunkForm struct {
 	// stored leaves chunks of aggregates as they are.
 	stored bool
-	// aggregates are wanted of those otherwise.
+	// aggregates are wanted of those otherwise, and counters says that these are
+	// to come out of aggrchunk.Counters.
 	aggregates []aggrchunk.Aggregate
+	counters   bool
 	// Samples outside of [from, to], both inclusive, are dropped if clip is
 	// set, because other blocks answer for them.
 	clip     bool
@@ -25,18 +26,14 @@ type chunkForm struct {
 }
 
 func newChunkForm(ctx context.Context, hints *storage.SelectHints) chunkForm {
-	f := chunkForm{stored: aggrchunk.IsAsStored(ctx)}
 	function := ""
 	if hints != nil {
 		function = hints.Func
 	}
-	f.aggregates = aggrchunk.ForFunc(function)
-	return f
-}
-
-// counters tells whether the chunks need aggrchunk.Counters.
-func (f chunkForm) counters() bool {
-	return !f.stored && slices.Equal(f.aggregates, []aggrchunk.Aggregate{aggrchunk.Counter})
+	return chunkForm{
+		stored: aggrchunk.IsAsStored(ctx), aggregates: aggrchunk.ForFunc(function),
+		counters: aggrchunk.WantsCounters(function) && !aggrchunk.IsAsStored(ctx) && !aggrchunk.KeepsCounters(ctx),
+	}
 }
 
 // within narrows a selection to a piece of a block.
@@ -108,6 +105,9 @@ func (r chunkReader) convertChunk(m chunks.Meta) ([]chunks.Meta, error) {
 		if converted, err = aggrchunk.Ordinary(m, c, r.form.aggregates, newChunk); err != nil {
 			return nil, err
 		}
+	}
+	for i, m := range converted {
+		converted[i].Chunk = aggrchunk.Mark(m.Chunk, r.block.resolution)
 	}
 	if !r.form.clip {
 		return converted, nil

@@ -35,7 +35,7 @@ func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 		sets = append(sets, set)
 	}
 	all := sortedsets.Merge(sets...)
-	if want.form.counters() && slices.ContainsFunc(picked, chosen.downsampled) {
+	if want.form.counters && slices.ContainsFunc(picked, chosen.downsampled) {
 		all = aggrchunk.Counters(all)
 	}
 	return sortedsets.Warned(all, coarser(picked, most))

@@ -190,7 +190,9 @@ func FuzzChunk(f *testing.F) {
 				continue
 			}
 			set := aggrchunk.Counters(one(metas))
-			set.Next()
+			if !set.Next() {
+				continue
+			}
 			for it := set.At().Iterator(nil); it.Next(); {
 				samples := it.At().Chunk.Iterator(nil)
 				for samples.Next() != chunkenc.ValNone {

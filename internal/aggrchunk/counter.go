@@ -2,11 +2,22 @@ package aggrchunk
 
 import (
 	"math"
+	"slices"
+	"sync/atomic"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
+
+// WantsCounters tells whether the function sees counters, so that Counters is for what
+// it reads.
+func WantsCounters(function string) bool {
+	return slices.Equal(ForFunc(function), []Aggregate{Counter})
+}
 
 // Counters returns the set with the counters in chunks of aggregates turned into
 // ordinary chunks. The chunks of a series must be ordered by MinTime; ordinary
@@ -18,24 +29,39 @@ func Counters(set storage.ChunkSeriesSet) storage.ChunkSeriesSet {
 
 type counterSet struct {
 	storage.ChunkSeriesSet
-	it chunks.Iterator // reused
+	series *counterSeries
 }
 
 func (s *counterSet) Next() bool {
 	for s.ChunkSeriesSet.Next() {
-		s.it = s.At().Iterator(s.it)
-		if s.it.Next() || s.it.Err() != nil {
+		inner := s.ChunkSeriesSet.At()
+		it := &counterChunks{inner: inner.Iterator(nil)}
+		if it.Next() || it.Err() != nil {
+			it.peeked = true
+			s.series = &counterSeries{ChunkSeries: inner}
+			s.series.begun.Store(it)
 			return true
 		}
 	}
 	return false
 }
 
-func (s *counterSet) At() storage.ChunkSeries { return counterSeries{s.ChunkSeriesSet.At()} }
+func (s *counterSet) At() storage.ChunkSeries { return s.series }
 
-type counterSeries struct{ storage.ChunkSeries }
+type counterSeries struct {
+	storage.ChunkSeries
+	begun atomic.Pointer[counterChunks] // for the first who iterates
+}
 
-func (s counterSeries) Iterator(it chunks.Iterator) chunks.Iterator {
+// Removed returns the labels that the series has lost, if it is known.
+func (s *counterSeries) Removed() (lost labels.Labels, known bool) {
+	return sortedsets.Removed(s.ChunkSeries)
+}
+
+func (s *counterSeries) Iterator(it chunks.Iterator) chunks.Iterator {
+	if begun := s.begun.Swap(nil); begun != nil {
+		return begun
+	}
 	c, ok := it.(*counterChunks)
 	if !ok {
 		c = &counterChunks{}
@@ -46,13 +72,18 @@ func (s counterSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 
 // counterChunks reads the chunks of one series.
 type counterChunks struct {
-	inner chunks.Iterator
-	chain counterChain
-	ready []chunks.Meta // the first is the current one
-	err   error
+	inner  chunks.Iterator
+	chain  counterChain
+	ready  []chunks.Meta // the first is the current one
+	err    error
+	peeked bool // whether Next was called once already
 }
 
 func (c *counterChunks) Next() bool {
+	if c.peeked {
+		c.peeked = false
+		return c.err == nil && len(c.ready) > 0
+	}
 	if len(c.ready) > 0 {
 		c.ready = c.ready[1:]
 	}
@@ -80,6 +111,10 @@ type counterChain struct {
 	lastT  int64
 	last   float64 // true value at lastT, if known
 	known  bool
+	// aggregated says that there was a chunk of aggregates, and until is its end: up
+	// to there it has all samples, whatever overlaps it.
+	aggregated bool
+	until      int64
 }
 
 // chunk returns what becomes of the next chunk.
@@ -89,7 +124,7 @@ func (c *counterChain) chunk(m chunks.Meta) ([]chunks.Meta, error) {
 		return c.aggregates(aggregates)
 	}
 	plain := m.Chunk != nil && (m.Chunk.Encoding() == chunkenc.EncXOR || m.Chunk.Encoding() == chunkenc.EncXOR2)
-	if plain && c.offset != 0 {
+	if plain && (c.offset != 0 || c.aggregated && m.MinTime <= c.until) {
 		return c.raw(m)
 	}
 	if !c.begun || m.MaxTime > c.lastT {
@@ -106,7 +141,7 @@ func (c *counterChain) raw(m chunks.Meta) ([]chunks.Meta, error) {
 	for it.Next() != chunkenc.ValNone {
 		t, v := it.At()
 		if c.begun && t <= c.lastT {
-			continue
+			continue // another chunk had it
 		}
 		if !math.IsNaN(v) { // markers of staleness are passed on
 			v, _ = c.sample(t, v)
@@ -139,6 +174,10 @@ func (c *counterChain) aggregates(a *Chunk) ([]chunks.Meta, error) {
 				return nil, err
 			}
 		}
+	}
+	c.aggregated, c.until = true, c.lastT
+	if a.bounded {
+		c.until = min(c.until, a.to)
 	}
 	return e.finish(), it.Err()
 }

@@ -5,11 +5,12 @@
 //
 // # The types
 //
-//	Chunk      the five slots as a chunkenc.Chunk. Nothing iterates over it: a
-//	           reader asks for the aggregates it wants
-//	Aggregate  which slot; ForFunc says which a PromQL function wants
-//	Ordinary   turns a Chunk into chunks that everybody reads
-//	Counters   does so for counters, which takes all chunks of a series in order
+//	Chunk        the five slots as a chunkenc.Chunk. Nothing iterates over it: a
+//	             reader asks for the aggregates it wants
+//	Aggregate    which slot; ForFunc says which a PromQL function wants
+//	Ordinary     turns a Chunk into chunks that everybody reads
+//	Counters     does so for counters, which takes all chunks of a series in order
+//	FinestFirst  sees to it that nothing counts twice where sources overlap
 //
 // # What a function sees
 //
@@ -26,7 +27,14 @@
 // the same times, raw chunks pass untouched while there is no offset, and resets
 // counts those between chunks.
 //
-// # As stored
+// # Who does what
+//
+// A store turns Chunks into ordinary ones, marks what it made (Mark), and follows
+// counters, so that what it returns is for any reader. A layer that
+// joins several sources asks them by KeepCounters to leave counters alone, and does that
+// itself on the joined series: the raw samples of one source would
+// otherwise meet the lifted ones of another. One that looks into chunks below such a
+// layer, as deduplication, asks by AsOrdinary for ordinary chunks.
 //
 // With AsStored in its context a read gets each Chunk as it lies in the block.
 // That is for layers that pass them on, such as a StoreAPI server.

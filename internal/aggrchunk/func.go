@@ -1,7 +1,6 @@
 package aggrchunk
 
 import (
-	"context"
 	"strings"
 	"time"
 )
@@ -41,19 +40,4 @@ func CapResolution(most time.Duration, function string, rng time.Duration) time.
 		}
 	}
 	return most
-}
-
-type storedKey struct{}
-
-// AsStored returns a context whose reads get chunks of aggregates as they are
-// stored, for a layer that passes them on. They come as *Chunk, in the order and
-// with the times of the index.
-func AsStored(ctx context.Context) context.Context {
-	return context.WithValue(ctx, storedKey{}, true)
-}
-
-// IsAsStored tells whether the read was asked for by AsStored.
-func IsAsStored(ctx context.Context) bool {
-	stored, _ := ctx.Value(storedKey{}).(bool)
-	return stored
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/varve-tsdb/varve/dedup"
 	"github.com/varve-tsdb/varve/internal/blocktest"
@@ -35,6 +36,7 @@ var downsampledQueries = []struct {
 	{`sum(increase(counter[8h]))`, 0.2},
 	{`histogram_count(rate(native[6h]))`, 0.2},
 	{`histogram_sum(increase(native[6h]))`, 0.2},
+	{`sum(increase(resetting[8h]))`, 0.2},
 	{`histogram_quantile(0.9, sum(rate(native[6h])))`, 0.01},
 }
 
@@ -51,7 +53,7 @@ type stored struct{ from, to, resolution int64 }
 func TestDownsampledAnswers(t *testing.T) {
 	engine := newEngine(t, 0)
 	raw := stored{0, 2 * dayMillis, 0}
-	ask := func(t *testing.T, most time.Duration, blocks ...stored) map[string]promql.Matrix {
+	open := func(t *testing.T, blocks []stored) *store.Bucket {
 		bkt := objstoretest.NewMemory()
 		for _, b := range blocks {
 			for _, replica := range []string{"1", "2"} {
@@ -70,11 +72,18 @@ func TestDownsampledAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer hist.Close()
+		t.Cleanup(func() { hist.Close() })
 		if err := hist.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		one := query.Samples(dedup.New(hist, dedup.Options{ReplicaLabels: []string{"zzz_replica"}}))
+		return hist
+	}
+	ask := func(t *testing.T, most time.Duration, sources ...[]stored) map[string]promql.Matrix {
+		var all []storage.ChunkQueryable
+		for _, blocks := range sources {
+			all = append(all, open(t, blocks))
+		}
+		one := query.Samples(dedup.New(query.NewFanout(all, query.FanoutOptions{}), dedup.Options{ReplicaLabels: []string{"zzz_replica"}}))
 		ctx := query.WithReadOptions(t.Context(), query.ReadOptions{MaxResolution: most})
 		answers := map[string]promql.Matrix{}
 		for _, c := range downsampledQueries {
@@ -92,21 +101,29 @@ func TestDownsampledAnswers(t *testing.T) {
 		}
 		return answers
 	}
-	want := ask(t, 0, raw)
+	want := ask(t, 0, []stored{raw})
 	for name, c := range map[string]struct {
 		most   time.Duration
 		blocks []stored
+		others []stored // in another bucket
 	}{
-		"5m":                        {5 * time.Minute, []stored{{0, 2 * dayMillis, blocktest.FiveMinutes}}},
-		"1h":                        {time.Hour, []stored{{0, 2 * dayMillis, blocktest.OneHour}}},
-		"all there, 5m asked for":   {5 * time.Minute, []stored{raw, {0, 2 * dayMillis, blocktest.FiveMinutes}, {0, 2 * dayMillis, blocktest.OneHour}}},
-		"raw asked for, 5m left":    {0, []stored{{0, dayMillis, blocktest.FiveMinutes}, {dayMillis, 2 * dayMillis, 0}}},
-		"1h, then 5m, then raw":     {time.Hour, []stored{{0, dayMillis, blocktest.OneHour}, {0, dayMillis + 6*hourMillis, blocktest.FiveMinutes}, raw}},
-		"raw, then 5m":              {time.Hour, []stored{{0, dayMillis, 0}, {dayMillis, 2 * dayMillis, blocktest.FiveMinutes}}},
-		"5m with a hole, raw below": {time.Hour, []stored{{0, dayMillis, blocktest.FiveMinutes}, {dayMillis + 10*hourMillis, 2 * dayMillis, blocktest.FiveMinutes}, raw}},
+		"5m":                         {5 * time.Minute, []stored{{0, 2 * dayMillis, blocktest.FiveMinutes}}, nil},
+		"1h":                         {time.Hour, []stored{{0, 2 * dayMillis, blocktest.OneHour}}, nil},
+		"all there, 5m asked for":    {5 * time.Minute, []stored{raw, {0, 2 * dayMillis, blocktest.FiveMinutes}, {0, 2 * dayMillis, blocktest.OneHour}}, nil},
+		"raw asked for, 5m left":     {0, []stored{{0, dayMillis, blocktest.FiveMinutes}, {dayMillis, 2 * dayMillis, 0}}, nil},
+		"1h, then 5m, then raw":      {time.Hour, []stored{{0, dayMillis, blocktest.OneHour}, {0, dayMillis + 6*hourMillis, blocktest.FiveMinutes}, raw}, nil},
+		"raw, then 5m":               {time.Hour, []stored{{0, dayMillis, 0}, {dayMillis, 2 * dayMillis, blocktest.FiveMinutes}}, nil},
+		"5m with a hole, raw below":  {time.Hour, []stored{{0, dayMillis, blocktest.FiveMinutes}, {dayMillis + 10*hourMillis, 2 * dayMillis, blocktest.FiveMinutes}, raw}, nil},
+		"5m, raw elsewhere":          {5 * time.Minute, []stored{{0, dayMillis, blocktest.FiveMinutes}}, []stored{{dayMillis, 2 * dayMillis, 0}}},
+		"5m, the same raw elsewhere": {time.Hour, []stored{{0, 2 * dayMillis, blocktest.FiveMinutes}}, []stored{{dayMillis / 2, 2 * dayMillis, 0}}},
+		"1h, 5m elsewhere":           {time.Hour, []stored{{0, dayMillis, blocktest.OneHour}}, []stored{{dayMillis / 2, 2 * dayMillis, blocktest.FiveMinutes}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := ask(t, c.most, c.blocks...)
+			sources := [][]stored{c.blocks}
+			if c.others != nil {
+				sources = append(sources, c.others)
+			}
+			got := ask(t, c.most, sources...)
 			for _, q := range downsampledQueries {
 				compareMatrices(t, q.query, q.off, want[q.query], got[q.query])
 			}
@@ -147,6 +164,7 @@ func evenSeries(from, to int64) []blocktest.Series {
 	return []blocktest.Series{
 		series("gauge", func(t, i int64) blocktest.Sample { return blocktest.Float(t, float64(i*7919%1000)) }),
 		series("counter", func(t, i int64) blocktest.Sample { return blocktest.Float(t, float64(1000+5*i)) }),
+		series("resetting", func(t, i int64) blocktest.Sample { return blocktest.Float(t, float64(3*(i%500))) }),
 		series("native", blocktest.Histogram),
 	}
 }
