@@ -18,7 +18,7 @@ import (
 )
 
 func TestSilentBucketIsGivenUp(t *testing.T) {
-	for call := range calls(nil, nil) {
+	for call := range calls(t.Context(), nil) {
 		if call == "upload" {
 			continue
 		}

@@ -46,13 +46,13 @@ func (o HedgeOptions) withDefaults() HedgeOptions {
 func (o HedgeOptions) Validate() error {
 	var errs []error
 	if !(o.Quantile >= 0 && o.Quantile < 1) {
-		errs = append(errs, fmt.Errorf("Quantile is %v, must be at least 0 and below 1", o.Quantile))
+		errs = append(errs, fmt.Errorf("HedgeOptions.Quantile is %v, must be at least 0 and below 1", o.Quantile))
 	}
 	if o.MinDelay < 0 {
-		errs = append(errs, fmt.Errorf("MinDelay is %v, must not be negative", o.MinDelay))
+		errs = append(errs, fmt.Errorf("HedgeOptions.MinDelay is %v, must not be negative", o.MinDelay))
 	}
 	if !(o.MaxShare >= 0 && o.MaxShare <= 1) {
-		errs = append(errs, fmt.Errorf("MaxShare is %v, must be from 0 to 1", o.MaxShare))
+		errs = append(errs, fmt.Errorf("HedgeOptions.MaxShare is %v, must be from 0 to 1", o.MaxShare))
 	}
 	return errors.Join(errs...)
 }
@@ -67,7 +67,7 @@ func (o HedgeOptions) Validate() error {
 // both.
 func WithHedging(b Bucket, opts HedgeOptions) (InstrumentedBucket, error) {
 	if err := opts.Validate(); err != nil {
-		return nil, fmt.Errorf("objstore: HedgeOptions: %w", err)
+		return nil, fmt.Errorf("objstore: %w", err)
 	}
 	m, err := newHedgeMetrics(opts.Registerer)
 	if err != nil {

@@ -72,7 +72,7 @@ func (o HandlerOptions) Validate() error {
 	var status error
 	for name := range o.Status {
 		if name == "buildinfo" || !statusName.MatchString(name) {
-			status = errors.Join(status, fmt.Errorf("Status must not have %q: a name is of a-z, 0-9, -, _, and not buildinfo", name))
+			status = errors.Join(status, fmt.Errorf("HandlerOptions.Status must not have %q: a name is of a-z, 0-9, -, _, and not buildinfo", name))
 		}
 	}
 	return errors.Join(prefix, status,
