@@ -70,9 +70,34 @@
 //
 //   - Unavailable() bool: cannot answer yet. 503, unavailable.
 //   - LimitExceeded() bool: the query is too big. 422, execution.
+//   - Overloaded() (retryAfter time.Duration, yes bool): the query may pass later.
+//     429 with Retry-After, unavailable.
 //
 // context.DeadlineExceeded is 503, timeout; context.Canceled is 499, canceled;
 // the rest is 422, execution, as in Prometheus. A panic is 500, internal.
+//
+// # What a query costs, and may cost
+//
+// Each request has a Cost in its context: stores note there what they fetch and
+// how long it takes, and ask for the memory that they read into; Samples asks for
+// what the engine keeps, whatever source it is from. The Budget of the Handler
+// limits both, each query by itself and all together: memory, series, samples,
+// blocks and bytes fetched. A limit ends the query with a *LimitError that names
+// it, its value and what was asked; it is never a warning, and the query reads no
+// further. Give the stores the same Budget, for reads that come to them without
+// the Handler.
+//
+// What the engine computes is not in the Budget. EngineOptions.MaxSamples bounds
+// it, at 16 bytes for each float: a host with little memory should lower it.
+//
+// Queries run MaxConcurrent at a time and wait their turn by tenant, see
+// EngineOptions. Who waits too long, or finds too many waiting, gets a
+// *BusyError, and 429.
+//
+// The cost shows in the answer, with stats=all, as data.stats.cost beside what
+// Prometheus gives, if a store has told it; in the histograms varve_query_cost_*;
+// in the log, at level debug or from HandlerOptions.SlowQuery on; and by
+// HandlerOptions.OnQuery.
 //
 // # Replica labels
 //

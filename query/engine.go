@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,9 +16,8 @@ import (
 // EngineOptions are the settings of an engine. The zero value is what
 // Prometheus does by default.
 type EngineOptions struct {
-	// Timeout after which a running query is ended. The wait for its turn, see
-	// MaxConcurrent, ends with the context of the query only. Default 2
-	// minutes.
+	// Timeout after which a running query is ended. The wait for its turn is not
+	// in it, see QueueTimeout. Default 2 minutes.
 	Timeout time.Duration
 	// MaxSamples that one query may hold in memory at a time. A float counts as
 	// one, a histogram as its size in floats. Default 50 million.
@@ -27,8 +25,19 @@ type EngineOptions struct {
 	// LookbackDelta is how old the latest sample of a series may be to count.
 	// A query may ask for another. Default 5 minutes.
 	LookbackDelta time.Duration
-	// MaxConcurrent queries; more wait in a queue. Default 20.
+	// MaxConcurrent queries run at a time; more wait in a queue. When one ends,
+	// the next is of the tenant (ReadOptions.Tenant) that has the fewest running.
+	// Default 20.
 	MaxConcurrent int
+	// MaxTenantConcurrent queries of one tenant run at a time, so that there is
+	// always room for others at once. Zero means no limit but MaxConcurrent.
+	MaxTenantConcurrent int
+	// MaxQueued queries wait; more are refused with a *BusyError. Default 10
+	// times MaxConcurrent.
+	MaxQueued int
+	// QueueTimeout is how long a query waits for its turn, before it is refused
+	// with a *BusyError. Default 1 minute.
+	QueueTimeout time.Duration
 	// SubqueryStep of subqueries that name none. Default 1 minute.
 	SubqueryStep time.Duration
 	// Parser turns on experimental parts of the language. Give the same to
@@ -42,7 +51,8 @@ type EngineOptions struct {
 	// Logger of the engine; nil is silent.
 	Logger *slog.Logger
 	// Registerer of the engine's metrics, which have Prometheus' names
-	// (prometheus_engine_*); nil is fine.
+	// (prometheus_engine_*), and of those of its queue, varve_query_queue_*; nil
+	// is fine.
 	Registerer prometheus.Registerer
 }
 
@@ -53,6 +63,9 @@ func (o EngineOptions) Validate() error {
 		notNegative("MaxSamples", o.MaxSamples),
 		notNegative("LookbackDelta", o.LookbackDelta),
 		notNegative("MaxConcurrent", o.MaxConcurrent),
+		notNegative("MaxTenantConcurrent", o.MaxTenantConcurrent),
+		notNegative("MaxQueued", o.MaxQueued),
+		notNegative("QueueTimeout", o.QueueTimeout),
 		notNegative("SubqueryStep", o.SubqueryStep),
 	)
 }
@@ -69,11 +82,21 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	orDefault(&o.MaxSamples, 50_000_000)
 	orDefault(&o.LookbackDelta, 5*time.Minute)
 	orDefault(&o.MaxConcurrent, 20)
+	orDefault(&o.MaxQueued, 10*o.MaxConcurrent)
+	orDefault(&o.QueueTimeout, time.Minute)
 	orDefault(&o.SubqueryStep, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// queue is what of the options concerns the queue.
+func (o EngineOptions) queue() queueOptions {
+	return queueOptions{
+		concurrent: o.MaxConcurrent, perTenant: o.MaxTenantConcurrent, queued: o.MaxQueued,
+		wait: o.QueueTimeout, retryAfter: 5 * time.Second,
+	}
 }
 
 func orDefault[T comparable](v *T, otherwise T) {
@@ -97,12 +120,14 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 	opts = opts.withDefaults()
 	// The engine panics when it cannot register, which a library must not.
 	reg := registration.NewSet(opts.Registerer, "query engine")
+	metrics := newQueueMetrics()
+	reg.MustRegister(metrics.running, metrics.waiting, metrics.wait, metrics.refused)
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      reg,
 		MaxSamples:               opts.MaxSamples,
 		Timeout:                  opts.Timeout,
-		ActiveQueryTracker:       make(queue, opts.MaxConcurrent),
+		ActiveQueryTracker:       newQueue(opts.queue(), metrics),
 		LookbackDelta:            opts.LookbackDelta,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return opts.SubqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
@@ -118,30 +143,3 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 	}
 	return guarded{engine: engine, maxSteps: int64(opts.MaxSamples), step: opts.SubqueryStep}, nil
 }
-
-// queue holds one element for each running query.
-type queue chan struct{}
-
-// GetMaxConcurrent returns how many may run.
-func (q queue) GetMaxConcurrent() int { return cap(q) }
-
-// Insert waits until the query may run.
-func (q queue) Insert(ctx context.Context, _ string) (int, error) {
-	select { // a place that is free is better than the news that time is up
-	case q <- struct{}{}:
-		return 0, nil
-	default:
-	}
-	select {
-	case q <- struct{}{}:
-		return 0, nil
-	case <-ctx.Done():
-		return 0, fmt.Errorf("query waited for one of %d running to end: %w", cap(q), ctx.Err())
-	}
-}
-
-// Delete ends a query.
-func (q queue) Delete(int) { <-q }
-
-// Close does nothing.
-func (queue) Close() error { return nil }

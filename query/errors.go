@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // errSourceTimeout is the cause of ending a source that took too long.
@@ -111,6 +114,35 @@ type unavailable interface {
 type limited interface {
 	error
 	LimitExceeded() bool
+}
+
+// overloaded is what an error has that says that there is no room for the read
+// now. The HTTP API answers 429, and when to try again.
+type overloaded interface {
+	error
+	Overloaded() (retryAfter time.Duration, yes bool)
+}
+
+// isRefusal tells whether err is about the read rather than about a source: a
+// limit of the read's own Budget. Such an error is never a warning, since what it
+// would leave out was not missing but refused. A limit that some other process
+// has is a failure of that source.
+func isRefusal(err error) bool { return readcost.IsRefusal(err) }
+
+func isOverloaded(err error) bool {
+	_, yes := retryAfter(err)
+	return yes
+}
+
+// retryAfter tells that there is no room for a read, and when there may be.
+func retryAfter(err error) (time.Duration, bool) {
+	if s, ok := errors.AsType[promql.ErrStorage](err); ok && s.Err != nil {
+		err = s.Err // it has no Unwrap
+	}
+	if o, ok := errors.AsType[overloaded](err); ok {
+		return o.Overloaded()
+	}
+	return 0, false
 }
 
 func isUnavailable(err error) bool {

@@ -40,7 +40,7 @@ func gather[T any](
 			answers = append(answers, calls[i].value)
 		case request.Err() != nil:
 			return nil, nil, fmt.Errorf("source %s: %w", a.name, request.Err())
-		case partial:
+		case partial && !isRefusal(err):
 			warnings.Add(a.failure(sourceFailure(ctx, err, timeout), mint, maxt))
 		default:
 			return nil, nil, a.failure(sourceFailure(ctx, err, timeout), mint, maxt)

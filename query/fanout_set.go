@@ -101,7 +101,7 @@ func (s *sourceSet) fail(err error) {
 	switch ended := s.request.Err(); {
 	case ended != nil:
 		s.err = fmt.Errorf("source %s: %w", s.name, ended)
-	case s.partial:
+	case s.partial && !isRefusal(err):
 		s.warnings.Add(s.failure(err, s.mint, s.maxt))
 	default:
 		s.err = s.failure(err, s.mint, s.maxt)

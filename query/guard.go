@@ -27,12 +27,14 @@ type guarded struct {
 
 // NewInstantQuery returns a query for one time.
 func (g guarded) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(ctx, q, opts, qs, ts) })
+	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(parsing(ctx), q, opts, qs, ts) })
 }
 
 // NewRangeQuery returns a query for the inclusive range [start, end].
 func (g guarded) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
-	return g.check(qs, func() (promql.Query, error) { return g.engine.NewRangeQuery(ctx, q, opts, qs, start, end, interval) })
+	return g.check(qs, func() (promql.Query, error) {
+		return g.engine.NewRangeQuery(parsing(ctx), q, opts, qs, start, end, interval)
+	})
 }
 
 func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Query, error) {

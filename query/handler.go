@@ -55,6 +55,20 @@ type HandlerOptions struct {
 	// then, as encoding/json writes it. The functions may run side by side.
 	Status map[string]func() any
 
+	// Budget limits what requests may take that bring no Cost in their context.
+	// Give the same one to the stores. Nil is one for this Handler alone, with
+	// the defaults of BudgetOptions, whose metrics go to Registerer.
+	Budget *Budget
+	// Prices of requests and bytes of the bucket, to show in statistics, logs and
+	// metrics what a query costs in money. The zero value shows nothing.
+	Prices Prices
+	// OnQuery is called after each request that reads series or labels, on the
+	// goroutine of the request. Nil is not called.
+	OnQuery func(context.Context, QueryEnd)
+	// SlowQuery is from which duration on a query gets a line in the log at level
+	// warn; all get one at level debug. Zero is never.
+	SlowQuery time.Duration
+
 	// Logger for panics and answers that could not be sent; nil is silent.
 	Logger *slog.Logger
 	// Registerer of the metrics varve_query_*; nil is fine.
@@ -79,6 +93,8 @@ func (o HandlerOptions) Validate() error {
 		notNegative("LookbackDelta", o.LookbackDelta),
 		notNegative("MaxPoints", o.MaxPoints),
 		notNegative("MaxSeries", o.MaxSeries),
+		notNegative("SlowQuery", o.SlowQuery),
+		o.Prices.Validate(),
 	)
 }
 
@@ -114,6 +130,7 @@ type Handler struct {
 type route struct {
 	name  string // in metrics
 	post  bool   // whether parameters may come as a form
+	reads bool   // whether it reads series or labels
 	serve func(*http.Request) (*result, error)
 }
 
@@ -128,22 +145,27 @@ func NewHandler(engine promql.QueryEngine, source storage.ChunkQueryable, opts H
 	if err != nil {
 		return nil, err
 	}
+	if opts.Budget == nil {
+		if opts.Budget, err = NewBudget(BudgetOptions{Registerer: opts.Registerer}); err != nil {
+			return nil, err
+		}
+	}
 	h := &Handler{
 		opts: opts, engine: engine, source: source, samples: Samples(source),
 		parser: parser.NewParser(opts.Parser), metrics: metrics,
 	}
 	h.routes = map[string]route{
-		"query":            {"query", true, h.query},
-		"query_range":      {"query_range", true, h.queryRange},
-		"query_exemplars":  {"query_exemplars", true, h.exemplars},
-		"format_query":     {"format_query", true, h.formatQuery},
-		"series":           {"series", true, h.series},
-		"labels":           {"labels", true, h.labelNames},
-		"metadata":         {"metadata", false, h.metadata},
-		"status/buildinfo": {"status_buildinfo", false, h.buildInfo},
+		"query":            {"query", true, true, h.query},
+		"query_range":      {"query_range", true, true, h.queryRange},
+		"query_exemplars":  {"query_exemplars", true, false, h.exemplars},
+		"format_query":     {"format_query", true, false, h.formatQuery},
+		"series":           {"series", true, true, h.series},
+		"labels":           {"labels", true, true, h.labelNames},
+		"metadata":         {"metadata", false, false, h.metadata},
+		"status/buildinfo": {"status_buildinfo", false, false, h.buildInfo},
 	}
 	for name, status := range opts.Status {
-		h.routes["status/"+name] = route{"status_" + name, false, func(*http.Request) (*result, error) {
+		h.routes["status/"+name] = route{"status_" + name, false, false, func(*http.Request) (*result, error) {
 			text, err := json.Marshal(status())
 			return &result{data: json.RawMessage(text)}, err
 		}}
@@ -167,7 +189,7 @@ func (h *Handler) find(path string) (route, bool) {
 	if name, ok = strings.CutSuffix(name, "/values"); !ok || strings.Contains(name, "/") {
 		return route{}, false
 	}
-	return route{"label_values", false, func(r *http.Request) (*result, error) { return h.labelValues(r, name) }}, true
+	return route{"label_values", false, true, func(r *http.Request) (*result, error) { return h.labelValues(r, name) }}, true
 }
 
 // ServeHTTP answers one request. A panic, which no request should cause, becomes an
@@ -202,10 +224,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.respondError(rec, r, &apiError{errorNotFound, fmt.Errorf("there is no %s here", r.URL.Path)})
 		return
 	}
-	h.serve(rec, r, found)
+	h.serve(rec, r, found, began)
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, found route) {
+func (h *Handler) serve(w *recorder, r *http.Request, found route, began time.Time) {
 	switch {
 	case r.Method == http.MethodGet, r.Method == http.MethodPost && found.post:
 	default:
@@ -222,16 +244,29 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, found route) {
 		h.respondError(w, r, err)
 		return
 	}
+	if !found.reads {
+		_ = h.answer(w, r.WithContext(ctx), found)
+		return
+	}
+	ctx, cost, end := h.account(ctx)
+	defer end()
 	r = r.WithContext(ctx)
+	err = h.answer(w, r, found)
+	h.ended(r, QueryEnd{Endpoint: found.name, Took: time.Since(began), Status: w.code, Err: err}, cost)
+}
+
+// answer sends an answer, and returns the error if it is one.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, found route) error {
 	res, err := found.serve(r)
 	if err != nil {
 		h.respondError(w, r, err)
-		return
+		return err
 	}
 	if res.close != nil {
 		defer res.close()
 	}
 	h.respond(w, r, res)
+	return nil
 }
 
 // panicked answers for a handler that panicked, if it still can. Otherwise it

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // labelsRequest is a question about labels: at most limit of them, from the
@@ -130,8 +133,15 @@ func (h *Handler) series(r *http.Request) (*result, error) {
 	return res, nil
 }
 
+// labelsMemory is what the labels of a series take in an answer besides their
+// bytes.
+const labelsMemory = 64
+
 func (l *labelsRequest) series(ctx context.Context, start, end int64) (*result, error) {
 	hints := &storage.SelectHints{Start: start, End: end, Func: "series", Limit: oneMore(l.limit)}
+	cost := readcost.From(ctx)
+	cost.Keep()
+	kept := readcost.Hoard{Cost: cost}
 	sets := make([]storage.ChunkSeriesSet, 0, len(l.sets))
 	for _, matchers := range l.sets {
 		sets = append(sets, l.querier.Select(ctx, true, hints, matchers...))
@@ -146,7 +156,11 @@ func (l *labelsRequest) series(ctx context.Context, start, end int64) (*result, 
 		if truncated = l.limit > 0 && len(found) == l.limit; truncated {
 			break
 		}
-		found = append(found, set.At().Labels())
+		one := set.At().Labels()
+		if err := cmp.Or(kept.Keep(labelsMemory+int64(one.ByteSize())), cost.Returned(1, 0, 0)); err != nil {
+			return nil, err
+		}
+		found = append(found, one)
 	}
 	if err := set.Err(); err != nil {
 		return nil, err

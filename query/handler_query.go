@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
-	"github.com/prometheus/prometheus/util/stats"
 )
 
 // errTruncated is the warning about an answer that a limit cut.
@@ -19,7 +18,7 @@ var errTruncated = errors.New("results truncated due to limit")
 // queryData is the answer to a query.
 type queryData struct {
 	value parser.Value
-	stats stats.QueryStats // nil if not asked for
+	stats any // nil if not asked for
 }
 
 func (h *Handler) query(r *http.Request) (*result, error) {
@@ -48,7 +47,7 @@ func (h *Handler) query(r *http.Request) (*result, error) {
 	if err != nil {
 		return nil, badQuery(ctx, err)
 	}
-	return execute(r.WithContext(ctx), q, limit)
+	return h.execute(r.WithContext(ctx), q, limit)
 }
 
 func (h *Handler) queryRange(r *http.Request) (*result, error) {
@@ -77,13 +76,13 @@ func (h *Handler) queryRange(r *http.Request) (*result, error) {
 	if err != nil {
 		return nil, badQuery(ctx, err)
 	}
-	return execute(r.WithContext(ctx), q, limit)
+	return h.execute(r.WithContext(ctx), q, limit)
 }
 
 // badQuery is the failure to make a query: of its text, unless the request ended
-// while it waited in the engine's queue.
+// while it waited in the engine's queue, or there was no room for it.
 func badQuery(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || isOverloaded(err) {
 		return err
 	}
 	return badParam("query", err)
@@ -127,7 +126,7 @@ func thousands(n int) string {
 
 // execute runs a query. The query is closed with the result, whose value it
 // owns, or here if there is none.
-func execute(r *http.Request, q promql.Query, limit int) (res *result, err error) {
+func (h *Handler) execute(r *http.Request, q promql.Query, limit int) (res *result, err error) {
 	defer func() {
 		if res == nil {
 			q.Close()
@@ -145,7 +144,7 @@ func execute(r *http.Request, q promql.Query, limit int) (res *result, err error
 	warnings.Merge(statsWarning(r.Form.Get("stats")))
 	data := queryData{value: value}
 	if r.Form.Get("stats") != "" {
-		data.stats = stats.NewQueryStats(q.Stats())
+		data.stats = h.queryStats(r, q.Stats())
 	}
 	return &result{data: data, warnings: warnings, close: q.Close}, nil
 }

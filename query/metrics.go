@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/registration"
 )
 
@@ -15,6 +16,7 @@ type handlerMetrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	costs    *readcost.Metrics
 }
 
 func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
@@ -35,9 +37,15 @@ func newHandlerMetrics(reg prometheus.Registerer) (*handlerMetrics, error) {
 			Name: "varve_query_requests_in_flight",
 			Help: "Requests that the query API is answering.",
 		}),
+		costs: readcost.NewMetrics("varve_query_cost_", true, "handler"),
 	}
-	_, err := registration.Register(reg, "query.Handler", m.requests, m.duration, m.inFlight)
+	_, err := registration.Register(reg, "query.Handler", append(m.costs.Collectors(), m.requests, m.duration, m.inFlight)...)
 	return m, err
+}
+
+// cost of one request that has read something.
+func (m *handlerMetrics) cost(handler string, r CostReport, touched bool) {
+	m.costs.Observe(r, touched, handler)
 }
 
 // observe one answered request. A request that ended without a status sent 200.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
+	"time"
 
 	jsoniter "github.com/json-iterator/go"
 	"github.com/prometheus/prometheus/promql"
@@ -29,6 +31,7 @@ var (
 	errorNotFound    = errorType{"not_found", http.StatusNotFound}
 	errorUnavailable = errorType{"unavailable", http.StatusServiceUnavailable}
 	errorMethod      = errorType{"bad_data", http.StatusMethodNotAllowed}
+	errorBusy        = errorType{"unavailable", http.StatusTooManyRequests}
 	errorMedia       = errorType{"bad_data", http.StatusUnsupportedMediaType}
 )
 
@@ -56,6 +59,8 @@ func typeOf(err error) errorType {
 		err, internal = s.Err, true // it has no Unwrap
 	}
 	switch {
+	case isOverloaded(err):
+		return errorBusy
 	case isUnavailable(err):
 		return errorUnavailable
 	case isLimited(err):
@@ -96,6 +101,9 @@ func (h *Handler) respondError(w http.ResponseWriter, r *http.Request, err error
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if after, busy := retryAfter(err); busy {
+		w.Header().Set("Retry-After", strconv.Itoa(int(max((after+time.Second-1)/time.Second, 1))))
+	}
 	b := newBody(w, r, typ.status)
 	h.sent(r, b.end(text))
 }

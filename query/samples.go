@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // Samples returns source in the form a PromQL engine wants: series of samples
@@ -20,6 +22,9 @@ import (
 // and warnings of the source show on the set, and decoded one by one when the
 // series is iterated. Where chunks overlap, as many are open at a time as there
 // are layers of them.
+//
+// If the context of a read has a Cost, see WithCost, all series and chunks that
+// it got are in it until that is closed.
 func Samples(source storage.ChunkQueryable) storage.Queryable { return samples{source} }
 
 type samples struct{ source storage.ChunkQueryable }
@@ -45,7 +50,12 @@ func (q *samplesQuerier) Select(ctx context.Context, sorted bool, hints *storage
 	if hints != nil {
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
 	}
-	return &samplesSet{inner: q.ChunkQuerier.Select(ctx, sorted, hints, matchers...), mint: mint, maxt: maxt}
+	cost := readcost.From(ctx)
+	cost.Keep()
+	return &samplesSet{
+		inner: q.ChunkQuerier.Select(ctx, sorted, hints, matchers...), mint: mint, maxt: maxt,
+		cost: cost, kept: readcost.Hoard{Cost: cost},
+	}
 }
 
 // samplesSet turns a set of chunks into one of samples.
@@ -56,22 +66,34 @@ type samplesSet struct {
 	scratch    []chunks.Meta   // reused
 	current    *samplesSeries
 	err        error
+	cost       *readcost.Cost
+	kept       readcost.Hoard // what the reader has got, and keeps
+	pace       readcost.Pace
 }
+
+// What a reader such as the engine holds of a series and of a chunk, besides the
+// bytes of labels and chunk: the series here and its places in the engine's lists
+// and results.
+const seriesMemory, chunkMemory = 512, 128
 
 // Next fetches the chunks of the next series.
 func (s *samplesSet) Next() bool {
 	if s.err != nil || !s.inner.Next() {
 		return false
 	}
+	s.pace.Step()
 	series := s.inner.At()
 	s.chunks = series.Iterator(s.chunks)
 	s.scratch = s.scratch[:0]
+	samples, memory := 0, seriesMemory+int64(series.Labels().ByteSize())
 	for s.chunks.Next() {
 		if chunk := s.chunks.At(); chunk.Chunk != nil && chunk.MinTime <= s.maxt && s.mint <= chunk.MaxTime {
 			s.scratch = append(s.scratch, chunk)
+			samples += chunk.Chunk.NumSamples()
+			memory += chunkMemory + int64(len(chunk.Chunk.Bytes()))
 		}
 	}
-	if s.err = s.chunks.Err(); s.err != nil {
+	if s.err = cmp.Or(s.chunks.Err(), s.kept.Keep(memory), s.cost.Returned(1, len(s.scratch), samples)); s.err != nil {
 		return false
 	}
 	s.current = newSamplesSeries(series.Labels(), slices.Clone(s.scratch), s.mint, s.maxt)

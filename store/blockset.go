@@ -77,6 +77,14 @@ func (s *blockSet) between(mint, maxt int64) []blockStream {
 	return found
 }
 
+// blocks is how many there are.
+func (s *blockSet) blocks() (n int) {
+	for _, stream := range s.streams {
+		n += len(stream.blocks)
+	}
+	return n
+}
+
 // mayMatch tells whether series of the stream can satisfy the matchers, as far
 // as its external labels tell.
 func (s *blockStream) mayMatch(matchers []*labels.Matcher) bool {

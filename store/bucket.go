@@ -16,6 +16,7 @@ import (
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/every"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -30,6 +31,7 @@ type Bucket struct {
 	metrics *metrics
 	fetcher Fetcher
 	src     *source
+	budget  *readcost.Budget
 
 	syncing chan struct{} // holds a token while a Sync runs; guards cleaned and began
 	cleaned bool          // whether dir was
@@ -60,8 +62,14 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 		return nil, err
 	}
 	b := &Bucket{
-		bkt: bkt, dir: dir, opts: opts, metrics: m, fetcher: opts.Fetcher,
+		bkt: bkt, dir: dir, opts: opts, metrics: m, fetcher: opts.Fetcher, budget: opts.Budget,
 		syncing: make(chan struct{}, 1),
+	}
+	if b.budget == nil {
+		if b.budget, err = NewBudget(BudgetOptions{}); err != nil {
+			m.registered.UnregisterAll()
+			return nil, fmt.Errorf("store: %w", err)
+		}
 	}
 	b.src = &source{
 		bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
@@ -128,7 +136,7 @@ func (b *Bucket) open(mint, maxt int64, without []string) (storage.ChunkQuerier,
 	b.running.Add(1)
 	b.metrics.queriers.Inc()
 	q := newQuerier(b, mint, maxt, without, streams)
-	q.unreadable = b.set.unreadable
+	q.unreadable, q.all = b.set.unreadable, b.set.blocks()
 	return q, nil
 }
 

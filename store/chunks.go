@@ -5,9 +5,13 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 const (
@@ -18,6 +22,9 @@ const (
 	// segmentStart is where the first chunk of a segment is.
 	segmentStart = 8
 )
+
+// chunkMemory is what a chunk takes while it is read, besides its bytes.
+const chunkMemory = 192
 
 // chunkReader reads the data of chunks.
 type chunkReader struct {
@@ -74,8 +81,9 @@ func (r chunkReader) wanted(m *chunks.Meta, end chunks.ChunkRef) wantedChunk {
 	return wantedChunk{meta: m, span: span{from, to}, limit: limit}
 }
 
-// load reads the chunks of all of batch and puts their data into it.
-func (r chunkReader) load(ctx context.Context, batch []series) error {
+// load reads the chunks of all of batch and puts their data into it. It returns
+// how much memory that took of the query's budget.
+func (r chunkReader) load(ctx context.Context, batch []series) (int64, error) {
 	bySegment := map[uint32][]wantedChunk{}
 	n := 0
 	for i := range batch {
@@ -86,23 +94,43 @@ func (r chunkReader) load(ctx context.Context, batch []series) error {
 			n++
 		}
 	}
+	if n == 0 {
+		return 0, nil
+	}
+	cost := readcost.From(ctx)
+	lists := readcost.Charge{Cost: cost, Use: readcost.ChunksInFlight}
+	defer lists.Free()
+	if err := lists.Take(chunkMemory * int64(n)); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	defer func() { cost.Took(readcost.FetchChunks, time.Since(began)) }()
 	group, groupCtx := errgroup.WithContext(ctx)
+	var held atomic.Int64
 	for segment, wanted := range bySegment {
 		group.Go(func() error {
 			object := r.block.chunksObject(segment)
-			return r.block.fault(groupCtx, object, r.loadSegment(groupCtx, object, wanted))
+			hold := readcost.Charge{Cost: cost, Use: readcost.ChunksInFlight}
+			defer hold.Free()
+			if err := r.loadSegment(groupCtx, object, wanted, &hold); err != nil {
+				return r.block.fault(groupCtx, object, err)
+			}
+			held.Add(hold.Pass())
+			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return err
+		cost.Give(readcost.ChunksInFlight, held.Load())
+		return 0, err
 	}
 	r.block.src.metrics.chunks.Add(float64(n))
-	return nil
+	cost.Read(0, n)
+	return held.Load(), nil
 }
 
 // loadSegment reads chunks of one object, and those again that turn out to be
-// longer than what was read.
-func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wantedChunk) error {
+// longer than what was read. Their memory is in hold.
+func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wantedChunk, hold *readcost.Charge) error {
 	for _, w := range wanted {
 		if w.from < segmentStart || w.len() <= 0 {
 			return placed(w.from, corrupt("a chunk is referred to at %d, which is out of bounds", w.from))
@@ -115,7 +143,8 @@ func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wa
 	if err := r.block.src.quarantine.known(r.block, object, spans); err != nil {
 		return err
 	}
-	short, err := r.loadSpans(ctx, object, wanted)
+	short, kept, err := r.loadSpans(ctx, object, wanted, hold)
+	hold.Shrink(kept)
 	if err != nil || len(short) == 0 {
 		return err
 	}
@@ -125,7 +154,8 @@ func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wa
 			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit))
 		}
 	}
-	short, err = r.loadSpans(ctx, object, short)
+	short, more, err := r.loadSpans(ctx, object, short, hold)
+	hold.Shrink(kept + more)
 	if err == nil && len(short) > 0 {
 		err = chunkFault(short[0].from, ErrTruncated)
 	}
@@ -133,34 +163,41 @@ func (r chunkReader) loadSegment(ctx context.Context, object string, wanted []wa
 }
 
 // loadSpans reads chunks of one object. It returns those that need more bytes
-// than their span had, with a span that has them.
-func (r chunkReader) loadSpans(ctx context.Context, object string, wanted []wantedChunk) (short []wantedChunk, err error) {
+// than their span had, with a span that has them, and how many bytes the chunks
+// keep of what it has added to hold.
+func (r chunkReader) loadSpans(ctx context.Context, object string, wanted []wantedChunk, hold *readcost.Charge) (short []wantedChunk, kept int64, err error) {
 	slices.SortFunc(wanted, func(a, b wantedChunk) int { return cmp.Compare(a.from, b.from) })
 	spans := make([]span, len(wanted))
 	for i, w := range wanted {
 		spans[i] = w.span
 	}
-	var mu sync.Mutex // guards short
-	err = r.block.src.readParts(ctx, dataChunks, object, coalesce(spans, gapLimit, partLimit), func(p part, b []byte) error {
-		lacking, err := r.decodeChunks(b, p, wanted[p.first:p.last])
+	parts := coalesce(spans, gapLimit, partLimit)
+	if err := hold.Take(memoryOf(parts)); err != nil {
+		return nil, 0, err
+	}
+	var mu sync.Mutex // guards short and kept
+	err = r.block.src.readParts(ctx, dataChunks, object, parts, func(p part, b []byte) error {
+		lacking, n, err := r.decodeChunks(b, p, wanted[p.first:p.last])
 		mu.Lock()
 		defer mu.Unlock()
-		short = append(short, lacking...)
+		short, kept = append(short, lacking...), kept+n
 		return err
 	})
-	return short, err
+	return short, kept, err
 }
 
 // decodeChunks makes chunks of the bytes b of a part. It returns those that
-// need more bytes.
-func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, err error) {
+// need more bytes, and how many bytes of memory the chunks keep.
+func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, kept int64, err error) {
 	records := make([][]byte, len(wanted))
-	used := int64(0)
+	used, own := int64(0), int64(0)
+	var pace readcost.Pace
 	for i, w := range wanted {
+		pace.Step()
 		record := cut(b, p.span, w.span)
 		need, err := checkRecord(record)
 		if err != nil {
-			return nil, chunkFault(w.from, err)
+			return nil, 0, chunkFault(w.from, err)
 		}
 		if need > int64(len(record)) {
 			w.to = w.from + need
@@ -169,23 +206,27 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 		}
 		aggregates, err := r.wantedAggregates(record[:need])
 		if err != nil {
-			return nil, chunkFault(w.from, err)
+			return nil, 0, chunkFault(w.from, err)
 		}
 		if aggregates != nil {
 			w.meta.Chunk = aggregates
+			own += int64(len(aggregates.Bytes()))
 			continue
 		}
 		records[i] = record[:need]
 		used += need
 	}
 	// Chunks live as long as the query, and with them what they were read
-	// with. Where most of that is not theirs, they get memory of their own.
-	if 2*used < int64(len(b)) {
-		own := make([]byte, 0, used)
+	// with. Where an eighth of that is not theirs, they get memory of their own:
+	// to copy costs less than the memory does.
+	kept = int64(len(b))
+	if 8*used < 7*kept {
+		kept = used
+		copies := make([]byte, 0, used)
 		for i, record := range records {
-			start := len(own)
-			own = append(own, record...)
-			records[i] = own[start:len(own):len(own)]
+			start := len(copies)
+			copies = append(copies, record...)
+			records[i] = copies[start:len(copies):len(copies)]
 		}
 	}
 	for i, record := range records {
@@ -195,8 +236,8 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 		// Its checksum was right already.
 		enc, data := recordContent(record)
 		if wanted[i].meta.Chunk, err = r.newStoredChunk(enc, data); err != nil {
-			return nil, chunkFault(wanted[i].from, err)
+			return nil, 0, chunkFault(wanted[i].from, err)
 		}
 	}
-	return short, nil
+	return short, kept + own, nil
 }

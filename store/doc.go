@@ -45,9 +45,7 @@
 // All reads are ranged. Ranges closer to each other than 512 KiB are read
 // together, and none is longer than 8 MiB, so that a large one is read in
 // parts at once. Every postings list, series entry and chunk is held against
-// its checksum. Series wait for chunks in batches of bounded size: what a
-// Select has read ahead is bounded by Options.ReadAhead, what its reader keeps
-// is the reader's.
+// its checksum. Series wait for chunks in batches of bounded size.
 //
 // The series of a stream's blocks are merged first, then get their external
 // labels (package extlabels), then the streams are merged. Where blocks
@@ -68,6 +66,38 @@
 // checksum, so that it is read whole; the one that the function of
 // the query needs is kept, and made into chunks that every reader knows: see package
 // aggrchunk. A read by aggrchunk.AsStored gets the chunks as they are.
+// # Memory
+//
+// A read asks its Cost (see query.WithCost; a read that brings none gets one of
+// Options.Budget) for memory before it reads: the postings lists of all blocks,
+// the references they come to at four bytes each, the entries that were fetched,
+// decoded series, and chunks, until its reader has moved on to the next series.
+// What is refused ends the read with a *LimitError, also where blocks may be
+// missing. In flight is what postings take, and what Options.ReadAhead allows,
+// with a floor for each block that is smaller where there are many.
+//
+// Before a Select fetches any postings, all its blocks say from their headers
+// what it takes at least: the lists, whose sizes are there; and, if the reader
+// keeps what it gets and the blocks lie in its range as a whole, chunks and
+// labels of as many series as the sizes of lists leave no way around. That is
+// never more than it would take, so that nothing is refused that would fit; and
+// it does not count as one what blocks of different streams have in common, or
+// overlap of blocks within a stream, which a compactor removes. The wait costs
+// nothing: series are merged, and the first cannot come before all blocks have
+// one.
+//
+// What the reader keeps is for the reader to ask for: query.Samples does so for
+// the engine, package extlabels for what it has to sort. A StoreAPI server keeps
+// nothing, and may stream what never fits in memory. Headers and caches have
+// bounds of their own. A chunk keeps what was read around it in memory, up to a
+// seventh of its own size. Of the processors, one read uses all but one at a
+// time, and lets others run between small steps.
+//
+// # Deadlines
+//
+// A read returns soon after its context has ended, at most 250 ms later, though
+// the bucket may not heed it. What hangs in the bucket then keeps its slot of
+// Options.Concurrency until it returns. Close does not wait for it.
 //
 // # Faults
 //

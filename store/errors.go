@@ -13,6 +13,7 @@ import (
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -106,10 +107,10 @@ func (e *BlockError) Retryable() bool { return reasonOf(e.Err) == "" }
 func (e *BlockError) Unavailable() bool { return errors.Is(e.Err, ErrReplaced) }
 
 // fault makes a BlockError of what went wrong with an object of the block. An
-// error that is one already, or that only says that the query ended, stays as
-// it is.
+// error that is one already, or that only says that the query ended or may not
+// read on, stays as it is.
 func (b *openBlock) fault(ctx context.Context, object string, err error) error {
-	if err == nil || errors.As(err, new(*BlockError)) || errors.As(err, new(*headerDamage)) {
+	if err == nil || errors.As(err, new(*BlockError)) || errors.As(err, new(*headerDamage)) || readcost.IsRefusal(err) {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/varve-tsdb/varve/internal/blocktest"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
@@ -207,12 +208,12 @@ func TestLongLabelsComeInBoundedBatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refs, err := r.postings(t.Context(), nil)
+	refs, err := r.postings(t.Context(), nil, &readcost.Charge{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := 0
-	err = newSeriesReader(r.block, header, selection{maxt: 100}, 64<<20).each(t.Context(), refs, func(batch []series) error {
+	err = newSeriesReader(r.block, header, selection{maxt: 100}, 64<<20, 64<<20).each(t.Context(), refs, func(batch []series) error {
 		size := 0
 		for _, s := range batch {
 			if want := strings.Repeat("i", seen+1); s.labels.Get("i") != want {

@@ -115,7 +115,7 @@ func realEntries(tb testing.TB) (bodies [][]byte) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	refs, err := (&blockReader{block: block}).postings(tb.Context(), nil)
+	refs, err := (&blockReader{block: block}).postings(tb.Context(), nil, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

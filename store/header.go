@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -194,10 +195,13 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	if i.b.indexSize > 0 {
 		return i.b.indexSize, nil
 	}
-	attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
-	return attrs.Size, err
+	return abandonable(ctx, func() (int64, error) {
+		readcost.From(ctx).Request(readcost.Header)
+		attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
+		return attrs.Size, err
+	})
 }
 
 func (i blockIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadCloser, error) {
-	return i.b.src.open(ctx, dataHeader, i.b.indexObject(), span{off, off + length})
+	return i.b.src.stream(ctx, dataHeader, i.b.indexObject(), span{off, off + length}), nil
 }

@@ -164,14 +164,14 @@ func TestRepeatedReadSendsNothingTwice(t *testing.T) {
 	r := &blockReader{block: pinned(t, openOver(t, bkt, t.TempDir(), Options{}), id), readBytes: 1 << 16}
 	defer r.block.release()
 	names := func(sent progress) (all []labels.Labels) {
-		out := make(chan []series)
+		out := make(chan batch)
 		done := make(chan error, 1)
 		go func() {
 			defer close(out)
-			done <- r.run(t.Context(), selection{maxt: 10_000}, leastReadAhead, nil, out, &sent)
+			done <- r.run(t.Context(), selection{maxt: 10_000}, leastReadAhead, nil, out, &sent, nil)
 		}()
 		for batch := range out {
-			for _, s := range batch {
+			for _, s := range batch.series {
 				all = append(all, s.labels)
 			}
 		}

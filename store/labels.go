@@ -6,10 +6,10 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/index"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // labelNames returns the names of the labels of the series that match, sorted.
@@ -31,7 +31,9 @@ func (r *blockReader) readLabelNames(ctx context.Context, limit int, matchers []
 	if matchers = selective(matchers); len(matchers) == 0 {
 		return header.LabelNames(), nil
 	}
-	refs, err := r.postings(ctx, matchers)
+	hold := readcost.Charge{Cost: readcost.From(ctx), Use: readcost.PostingsInFlight}
+	defer hold.Free()
+	refs, err := r.postings(ctx, matchers, &hold)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +58,9 @@ func selective(matchers []*labels.Matcher) []*labels.Matcher {
 }
 
 // eachEntry reads the index entries of refs until use returns false.
-func (r *blockReader) eachEntry(ctx context.Context, header *indexheader.Reader, refs []storage.SeriesRef, use func(seriesEntry) bool) error {
-	reader := entryReader{block: r.block, header: header, readBytes: r.readBytes}
+func (r *blockReader) eachEntry(ctx context.Context, header *indexheader.Reader, refs []seriesRef, use func(seriesEntry) bool) error {
+	reader := entryReader{block: r.block, header: header, readBytes: r.readBytes, reachAt: r.reach}
+	defer reader.free()
 	var e seriesEntry
 	for len(refs) > 0 {
 		n := reader.reach(refs, 0)
@@ -117,20 +120,30 @@ func (r *blockReader) readLabelValues(ctx context.Context, name string, limit in
 	matchers = selective(matchers)
 	others := slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return m.Name != name })
 	var candidates valueLists
+	kept := readcost.Hoard{Cost: readcost.From(ctx)}
+	var refused error
 	err = header.LabelValues(name, func(value string, list indexheader.Range) bool {
 		if matchesValue(matchers, name, value) {
 			candidates.values = append(candidates.values, value)
 			candidates.lists = append(candidates.lists, list)
+			if refused = kept.Keep(valueMemory + int64(len(value))); refused != nil {
+				return false
+			}
 		}
 		return others || limit == 0 || len(candidates.values) < limit
 	})
 	if err != nil {
 		return nil, r.block.indexFault(ctx, header, err)
 	}
+	if refused != nil {
+		return nil, refused
+	}
 	if !others || len(candidates.values) == 0 {
 		return candidates.values, nil
 	}
-	refs, err := r.postings(ctx, matchers)
+	hold := readcost.Charge{Cost: readcost.From(ctx), Use: readcost.PostingsInFlight}
+	defer hold.Free()
+	refs, err := r.postings(ctx, matchers, &hold)
 	if err != nil || len(refs) == 0 {
 		return nil, err
 	}
@@ -139,6 +152,10 @@ func (r *blockReader) readLabelValues(ctx context.Context, name string, limit in
 	}
 	return r.valuesBySeries(ctx, header, name, limit, refs)
 }
+
+// valueMemory is what a value of a label takes in an answer besides its bytes:
+// its place in the answers of a block, of a stream and of all, and its list.
+const valueMemory = 96
 
 // matchesValue tells whether the value satisfies those matchers that are about
 // the label name.
@@ -159,14 +176,15 @@ type valueLists struct {
 }
 
 // valuesByPostings returns those values whose postings lists have one of refs.
-func (r *blockReader) valuesByPostings(ctx context.Context, header *indexheader.Reader, of valueLists, limit int, refs []storage.SeriesRef) ([]string, error) {
+func (r *blockReader) valuesByPostings(ctx context.Context, header *indexheader.Reader, of valueLists, limit int, refs []seriesRef) ([]string, error) {
 	lists := newPostingsLists(postingsPlan{subtract: of.lists})
+	defer lists.free()
 	if err := r.fetchPostings(ctx, header, lists); err != nil {
 		return nil, err
 	}
 	var values []string
 	for i, value := range of.values {
-		both := index.Intersect(index.NewListPostings(refs), lists.get(of.lists[i]))
+		both := index.Intersect(&refPostings{refs: refs}, lists.get(of.lists[i]))
 		if both.Next() {
 			values = append(values, value)
 		}
@@ -181,7 +199,7 @@ func (r *blockReader) valuesByPostings(ctx context.Context, header *indexheader.
 }
 
 // valuesBySeries returns the values that the series of refs have.
-func (r *blockReader) valuesBySeries(ctx context.Context, header *indexheader.Reader, name string, limit int, refs []storage.SeriesRef) ([]string, error) {
+func (r *blockReader) valuesBySeries(ctx context.Context, header *indexheader.Reader, name string, limit int, refs []seriesRef) ([]string, error) {
 	names := map[uint32]bool{} // symbols, and whether they are the name
 	values := map[uint32]bool{}
 	var failed error

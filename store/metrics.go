@@ -3,6 +3,7 @@ package store
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/registration"
 )
 
@@ -25,6 +26,7 @@ type metrics struct {
 	headerRebuilt  prometheus.Counter
 	series         prometheus.Counter
 	chunks         prometheus.Counter
+	costs          *readcost.Metrics // of reads that bring no account
 	registered     *registration.Set
 }
 
@@ -62,6 +64,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		headerRebuilt:  counter("index_headers_discarded_total", "Local index headers that were broken and had to be built anew."),
 		series:         counter("series_total", "Series read from blocks."),
 		chunks:         counter("chunks_total", "Chunks read from blocks."),
+		costs:          readcost.NewMetrics("varve_store_cost_", false),
 	}
 	for _, data := range []string{dataHeader, dataPostings, dataSeries, dataChunks} {
 		m.requests.WithLabelValues(data)
@@ -76,5 +79,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.syncs, m.syncFailures, m.lastSync, m.blocks, m.queriers, m.requests, m.bytes, m.refetches,
 		m.failures, m.rereads, m.replaced, m.quarantined, m.quarantines, m.quarantineHits, m.headerBuilds, m.headerRebuilt, m.series, m.chunks,
 	)
+	m.registered.MustRegister(m.costs.Collectors()...)
 	return m, m.registered.Err()
 }

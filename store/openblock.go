@@ -29,11 +29,12 @@ type openBlock struct {
 	// indexSize and segments come from meta.json; indexSize is 0 if it does
 	// not tell, and segments lacks what it does not.
 	indexSize    int64
-	segments     []int64 // size in bytes by index, counted from zero; 0 if unknown
-	chunkMaxSize int64   // 0 if unknown
-	seriesSize   int64   // greatest size of a series entry, 0 if unknown
+	segments     []int64      // size in bytes by index, counted from zero; 0 if unknown
+	chunkMaxSize int64        // 0 if unknown
+	seriesSize   int64        // greatest size of a series entry, 0 if unknown
 	sources      []ulid.ULID  // level-1 blocks whose samples it has
 	files        []block.File // as meta.json lists them
+	chunkCount   int64        // of chunks in the block
 
 	src    *source
 	dir    string // of the header
@@ -57,6 +58,7 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 		seriesSize:   m.Thanos.IndexStats.SeriesMaxSize,
 		sources:      m.Compaction.Sources,
 		files:        m.Thanos.Files,
+		chunkCount:   int64(m.Stats.NumChunks),
 		src:          src, dir: filepath.Join(dir, m.ULID.String()),
 	}
 	b.header.block = b

@@ -46,6 +46,10 @@ type Options struct {
 	// again, unless a Sync sees that the object was written anew. 0 means 15
 	// minutes, negative not at all: then each query tries again.
 	Quarantine time.Duration
+	// Budget limits what reads may take that bring no account of their own in
+	// their context, as those of a query.Handler do: give both the same. nil is
+	// one for this Bucket alone, with the defaults of BudgetOptions.
+	Budget *Budget
 	// Fetcher tells which blocks the bucket holds, for hosts that share one
 	// among several parts. nil means one of the Bucket's own, which caches
 	// what it knows below dir.

@@ -6,40 +6,56 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/encoding"
 	"github.com/prometheus/prometheus/tsdb/index"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // castagnoli is the polynomial of every checksum in a block.
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // postings returns the references of the series that match, in ascending
-// order, which is that of their labels.
-func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher) ([]storage.SeriesRef, error) {
+// order, which is that of their labels. Their memory is in hold.
+func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher, hold *readcost.Charge) ([]seriesRef, error) {
 	header, err := r.header(ctx)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := planPostings(header, matchers)
+	lists := readcost.Charge{Cost: readcost.From(ctx), Use: readcost.PostingsInFlight}
+	defer lists.Free()
+	plan, err := planPostings(header, matchers, &lists)
 	if err != nil {
 		return nil, r.block.indexFault(ctx, header, err)
 	}
+	return r.planned(ctx, header, plan, hold)
+}
+
+// planned returns the references that a plan leads to.
+func (r *blockReader) planned(ctx context.Context, header *indexheader.Reader, plan postingsPlan, hold *readcost.Charge) ([]seriesRef, error) {
 	if plan.empty {
 		return nil, nil
 	}
 	lists := newPostingsLists(plan)
+	defer lists.free()
 	if err := r.fetchPostings(ctx, header, lists); err != nil {
 		return nil, err
 	}
-	refs, err := lists.evaluate(ctx, plan)
+	cost := readcost.From(ctx)
+	if err := cost.Begin(ctx); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	refs, err := lists.evaluate(ctx, plan, hold)
 	if err == nil {
 		err = checkRefs(refs, header.Series())
 	}
+	cost.End()
+	cost.Took(readcost.Decode, time.Since(began))
 	if err != nil {
 		return nil, r.block.indexFault(ctx, header, err)
 	}
@@ -47,7 +63,7 @@ func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher) 
 }
 
 // checkRefs makes sure that following the references leads to series.
-func checkRefs(refs []storage.SeriesRef, series indexheader.Range) error {
+func checkRefs(refs []seriesRef, series indexheader.Range) error {
 	for i, ref := range refs {
 		if offset := int64(ref) * seriesAlign; offset < series.Start || offset >= series.End || i > 0 && ref <= refs[i-1] {
 			return corrupt("a postings list refers to a series at %d, which is out of order or out of [%d,%d)", offset, series.Start, series.End)
@@ -60,7 +76,11 @@ func checkRefs(refs []storage.SeriesRef, series indexheader.Range) error {
 type postingsLists struct {
 	ranges  []indexheader.Range // sorted by start
 	content [][]byte            // of each: the number of references, and these
+	hold    readcost.Charge
 }
+
+// free gives back the memory of the lists.
+func (l *postingsLists) free() { l.hold.Free() }
 
 func newPostingsLists(plan postingsPlan) *postingsLists {
 	ranges := slices.Concat(slices.Concat(plan.intersect...), plan.subtract)
@@ -80,6 +100,12 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 		return err
 	}
 	parts := coalesce(wanted, gapLimit, partLimit)
+	cost := readcost.From(ctx)
+	lists.hold = readcost.Charge{Cost: cost, Use: readcost.PostingsInFlight}
+	if err := lists.hold.Take(memoryOf(parts)); err != nil {
+		return err
+	}
+	began := time.Now()
 	err := r.block.src.readParts(ctx, dataPostings, object, parts, func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {
 			list := cut(b, p.span, wanted[i])
@@ -94,7 +120,16 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 		}
 		return nil
 	})
+	cost.Took(readcost.FetchPostings, time.Since(began))
 	return r.block.indexFault(ctx, header, err)
+}
+
+// memoryOf is what the bytes of parts take.
+func memoryOf(parts []part) (n int64) {
+	for _, p := range parts {
+		n += p.len()
+	}
+	return n
 }
 
 // cut returns the wanted bytes of those that were read from a part on, fewer
@@ -142,8 +177,16 @@ func (l *postingsLists) union(ctx context.Context, ranges []indexheader.Range) i
 	return index.Merge(ctx, all...)
 }
 
-// evaluate does the plan's set operations.
-func (l *postingsLists) evaluate(ctx context.Context, plan postingsPlan) ([]storage.SeriesRef, error) {
+// only returns the content of the one list that is the answer, if that is so.
+func (l *postingsLists) only(plan postingsPlan) []byte {
+	if len(plan.intersect) == 1 && len(plan.intersect[0]) == 1 && len(plan.subtract) == 0 {
+		return l.content[0]
+	}
+	return nil
+}
+
+// evaluate does the plan's set operations. The memory of the result is in hold.
+func (l *postingsLists) evaluate(ctx context.Context, plan postingsPlan, hold *readcost.Charge) ([]seriesRef, error) {
 	groups := make([]index.Postings, len(plan.intersect))
 	for i, group := range plan.intersect {
 		groups[i] = l.union(ctx, group)
@@ -152,9 +195,12 @@ func (l *postingsLists) evaluate(ctx context.Context, plan postingsPlan) ([]stor
 	if len(plan.subtract) > 0 {
 		result = index.Without(result, l.union(ctx, plan.subtract))
 	}
-	refs, err := index.ExpandPostings(result)
-	if err != nil {
-		return nil, err
+	if list := l.only(plan); list != nil {
+		return decodeRefs(list, hold)
 	}
-	return refs, ctx.Err()
+	known := 0
+	if len(plan.intersect) == 1 && len(plan.subtract) == 0 {
+		known = int(entries(plan.intersect[0]))
+	}
+	return expand(ctx, result, known, hold)
 }

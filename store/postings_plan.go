@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // postingsIndex is what a plan is made from: an index header.
@@ -26,16 +27,17 @@ type postingsPlan struct {
 	empty bool
 }
 
-// planPostings decides which lists to read. It reads only the header.
+// planPostings decides which lists to read. It reads only the header. The memory
+// of the lists, content not included, is in hold.
 //
 // A matcher that the empty string fails selects series by the values they
 // have. One that the empty string satisfies also selects all series without
 // the label, of which there is no list: it takes away the series whose values
 // fail it.
-func planPostings(index postingsIndex, matchers []*labels.Matcher) (postingsPlan, error) {
+func planPostings(index postingsIndex, matchers []*labels.Matcher, hold *readcost.Charge) (postingsPlan, error) {
 	var plan postingsPlan
 	for _, m := range matchers {
-		lists, err := matcherLists(index, m)
+		lists, err := matcherLists(index, m, hold)
 		switch {
 		case err != nil:
 			return plan, err
@@ -47,8 +49,9 @@ func planPostings(index postingsIndex, matchers []*labels.Matcher) (postingsPlan
 			plan.intersect = append(plan.intersect, lists)
 		}
 	}
+	all := index.AllPostings()
+	plan.intersect = slices.DeleteFunc(plan.intersect, func(group []indexheader.Range) bool { return hasAll(group, all) })
 	if len(plan.intersect) == 0 {
-		all := index.AllPostings()
 		if all.IsZero() {
 			return postingsPlan{empty: true}, nil
 		}
@@ -61,6 +64,13 @@ func planPostings(index postingsIndex, matchers []*labels.Matcher) (postingsPlan
 	return plan, nil
 }
 
+// hasAll tells whether every series is in one of the lists, by their sizes alone:
+// the lists of one label have no series in common. Such a group, as that of
+// __name__=~".+" usually is, restricts nothing, and is the dearest of all.
+func hasAll(group []indexheader.Range, all indexheader.Range) bool {
+	return !all.IsZero() && entries(group) == entries([]indexheader.Range{all})
+}
+
 func size(lists []indexheader.Range) (n int64) {
 	for _, l := range lists {
 		n += l.Len()
@@ -70,24 +80,40 @@ func size(lists []indexheader.Range) (n int64) {
 
 // matcherLists returns the lists of the values that decide about m: those it
 // matches, or, if it matches the empty string, those it does not.
-func matcherLists(index postingsIndex, m *labels.Matcher) ([]indexheader.Range, error) {
+func matcherLists(index postingsIndex, m *labels.Matcher, hold *readcost.Charge) ([]indexheader.Range, error) {
 	if m.Name == "" {
 		return nil, nil // no series has a label without a name
 	}
 	takesEmpty := m.Matches("")
 	if values, ok := decidingValues(m, takesEmpty); ok {
+		if err := hold.Take(listMemory * int64(len(values))); err != nil {
+			return nil, err
+		}
 		lists, err := index.Postings(m.Name, values)
 		return slices.DeleteFunc(lists, indexheader.Range.IsZero), err
 	}
 	var lists []indexheader.Range
+	var refused error
 	err := index.LabelValues(m.Name, func(value string, list indexheader.Range) bool {
-		if m.Matches(value) != takesEmpty {
-			lists = append(lists, list)
+		if m.Matches(value) == takesEmpty {
+			return true
 		}
-		return true
+		if len(lists)%listsStep == 0 {
+			refused = hold.Take(listMemory * listsStep)
+		}
+		lists = append(lists, list)
+		return refused == nil
 	})
-	return lists, err
+	return lists, cmp.Or(err, refused)
 }
+
+const (
+	// listMemory is what a list takes besides its content: where it is, in the
+	// plan and when it is fetched, and a cursor for it.
+	listMemory = 256
+	// listsStep is for how many lists memory is asked at a time.
+	listsStep = 64
+)
 
 // decidingValues returns the sorted values of matcherLists where the matcher
 // itself names them, so that the values of the label need not be looked

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/internal/extlabels"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
@@ -22,7 +23,9 @@ type querier struct {
 	without    []string
 	readAhead  int64 // bytes a block
 	streams    []pinnedStream
-	unreadable []*BlockError // see blockSet
+	all        int            // blocks of the view, pinned or not
+	unreadable []*BlockError  // see blockSet
+	account    *readcost.Cost // for reads that bring none
 
 	running sync.WaitGroup // what reads in the background
 	mu      sync.Mutex     // guards what follows
@@ -41,16 +44,17 @@ const leastReadAhead, mostReadAhead = 1 << 20, 64 << 20
 
 // newQuerier takes over a reference to each block of streams.
 func newQuerier(b *Bucket, mint, maxt int64, without []string, streams []blockStream) *querier {
-	q := &querier{bucket: b, mint: mint, maxt: maxt, without: without}
+	q := &querier{bucket: b, mint: mint, maxt: maxt, without: without, account: b.budget.Open()}
 	blocks := 0
 	for _, s := range streams {
 		blocks += len(s.blocks)
 	}
 	q.readAhead = min(max(b.opts.ReadAhead/int64(max(blocks, 1)), leastReadAhead), mostReadAhead)
+	reach := leastReach(b.budget.QueryBytes(), blocks)
 	for _, s := range streams {
 		inner := &streamQuerier{querier: q}
 		for _, block := range s.blocks {
-			inner.blocks = append(inner.blocks, &blockReader{block: block, readBytes: q.readAhead / 16})
+			inner.blocks = append(inner.blocks, &blockReader{block: block, readBytes: q.readAhead / 16, reach: reach, without: without})
 		}
 		q.streams = append(q.streams, pinnedStream{
 			blockStream: s, ChunkQuerier: extlabels.NewChunkQuerier(inner, s.external, without),
@@ -86,6 +90,9 @@ func (q *querier) begin(ctx context.Context) (context.Context, bool) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	q.cancels = append(q.cancels, cancel)
+	if readcost.From(ctx) == nil {
+		ctx = readcost.With(ctx, q.account)
+	}
 	q.running.Add(1) // for the caller, until it has started what it starts
 	return ctx, true
 }
@@ -98,16 +105,23 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 		return storage.ErrChunkSeriesSet(ErrClosed)
 	}
 	defer q.running.Done()
-	if want := q.selection(ctx, hints); want.mint > want.maxt {
+	want := q.selection(ctx, hints)
+	if want.mint > want.maxt {
 		return storage.EmptyChunkSeriesSet()
 	}
 	warnings, err := q.unknown(ctx)
 	if err != nil {
 		return storage.ErrChunkSeriesSet(err)
 	}
+	streams := q.matching(matchers)
+	if err := q.admit(ctx, streams, want); err != nil {
+		return storage.ErrChunkSeriesSet(err)
+	}
+	ctx, door := withAdmission(ctx, len(streams), len(q.without) > 0)
 	var sets []storage.ChunkSeriesSet
-	for _, s := range q.matching(matchers) {
+	for _, s := range streams {
 		sets = append(sets, late(q.background, func() storage.ChunkSeriesSet {
+			defer door.asked()
 			return s.Select(ctx, true, hints, matchers...)
 		}))
 	}
@@ -120,7 +134,31 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	if hints != nil && hints.Limit > 0 {
 		all = &limitedSet{ChunkSeriesSet: all, limit: hints.Limit}
 	}
+	if cost := readcost.From(ctx); !cost.Keeps() {
+		all = &countedSet{ChunkSeriesSet: all, cost: cost}
+	}
 	return sortedsets.Warned(all, warnings)
+}
+
+// admit notes which blocks a Select reads, unless they are too many.
+func (q *querier) admit(ctx context.Context, streams []pinnedStream, want selection) error {
+	cost := readcost.From(ctx)
+	overlapping := func(streams []pinnedStream) (n int) {
+		for _, s := range streams {
+			for _, b := range s.blocks {
+				if b.overlaps(want.mint, want.maxt) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	reads, inTime := overlapping(streams), overlapping(q.streams)
+	cost.Considered(q.all + len(q.unreadable))
+	cost.Skipped(readcost.SkippedTime, q.all-inTime)
+	cost.Skipped(readcost.SkippedLabels, inTime-reads)
+	cost.Skipped(readcost.SkippedQuarantined, len(q.unreadable))
+	return cost.Blocks(reads)
 }
 
 // unknown returns the warnings about blocks of which nothing is known. What
@@ -213,6 +251,10 @@ func (q *querier) Close() error {
 		cancel()
 	}
 	q.running.Wait()
+	q.account.Close()
+	if q.account.Touched() {
+		q.bucket.metrics.costs.Observe(q.account.Report(), true)
+	}
 	q.bucket.unpin(q.streams)
 	return nil
 }

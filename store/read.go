@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -44,22 +47,45 @@ func (s *source) open(ctx context.Context, data, object string, sp span) (io.Rea
 	if sp.from < 0 || sp.len() <= 0 {
 		return nil, corrupt("the bytes from %d to %d are referred to", sp.from, sp.to)
 	}
+	cost := readcost.From(ctx)
+	if data != dataHeader { // headers are for all queries, whatever one may read
+		if err := cost.Fetch(sp.len()); err != nil {
+			return nil, err
+		}
+	}
+	began := time.Now()
 	if err := s.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
+	cost.Took(readcost.Waiting, time.Since(began))
 	s.metrics.requests.WithLabelValues(data).Inc()
+	cost.Request(kindOf(data))
 	r, err := s.bkt.GetRange(ctx, object, sp.from, sp.len())
 	if err != nil {
 		s.slots.Release(1)
 		return nil, err
 	}
-	return &sourceReader{ReadCloser: r, src: s, data: data}, nil
+	return &sourceReader{ReadCloser: r, src: s, data: data, cost: cost}, nil
+}
+
+// kindOf is what the accounts of queries call what is read.
+func kindOf(data string) readcost.Kind {
+	switch data {
+	case dataHeader:
+		return readcost.Header
+	case dataPostings:
+		return readcost.Postings
+	case dataSeries:
+		return readcost.Series
+	}
+	return readcost.Chunks
 }
 
 type sourceReader struct {
 	io.ReadCloser
 	src  *source
 	data string
+	cost *readcost.Cost
 	n    int
 }
 
@@ -71,24 +97,28 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 
 func (r *sourceReader) Close() error {
 	r.src.metrics.bytes.WithLabelValues(r.data).Add(float64(r.n))
+	r.cost.Bytes(kindOf(r.data), int64(r.n))
 	r.src.slots.Release(1)
 	return r.ReadCloser.Close()
 }
 
 // read returns the bytes of a range, fewer if the object ends before it does.
+// It returns when ctx ends, whatever the bucket does.
 func (s *source) read(ctx context.Context, data, object string, sp span) ([]byte, error) {
-	r, err := s.open(ctx, data, object, sp)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return readUpTo(r, sp.len())
+	return abandonable(ctx, func() ([]byte, error) {
+		r, err := s.open(ctx, data, object, sp)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return readUpTo(r, sp.len())
+	})
 }
 
 // readUpTo reads n bytes, or fewer if r ends. What it allocates follows what
 // arrives, since n may be a broken object's claim.
 func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	const firstGuess = 1 << 20
+	const firstGuess = 4 << 20
 	b := make([]byte, 0, min(n, firstGuess))
 	for int64(len(b)) < n {
 		if len(b) == cap(b) {
@@ -104,6 +134,7 @@ func readUpTo(r io.Reader, n int64) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("after %d of %d bytes: %w", len(b), n, err)
 		}
+		runtime.Gosched() // see readcost.Pace
 	}
 	return b, nil
 }
@@ -119,6 +150,11 @@ func (s *source) readParts(ctx context.Context, data, object string, parts []par
 			if err != nil {
 				return err
 			}
+			cost := readcost.From(ctx)
+			if err := cost.Begin(ctx); err != nil {
+				return err
+			}
+			defer cost.End()
 			return use(p, b)
 		})
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -18,6 +20,8 @@ type blockReader struct {
 	block *openBlock
 	// readBytes is about how many bytes of index entries to read at once.
 	readBytes int64
+	reach     int64    // see entryReader
+	without   []string // labels that are left out of answers
 
 	mu     sync.Mutex // guards what follows
 	opened *indexheader.Reader
@@ -35,7 +39,9 @@ func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 	if opened != nil || err != nil {
 		return opened, err
 	}
+	began := time.Now()
 	opened, err = r.block.header.get(ctx)
+	readcost.From(ctx).Took(readcost.FetchHeader, time.Since(began))
 	if ctx.Err() != nil {
 		return opened, err
 	}

@@ -47,7 +47,7 @@ func (r *blockReader) heirs(ctx context.Context, fault *BlockError, read func(co
 	}
 	defer heir.release()
 	r.block.src.metrics.replaced.Inc()
-	next := &blockReader{block: heir, readBytes: r.readBytes}
+	next := &blockReader{block: heir, readBytes: r.readBytes, reach: r.reach, without: r.without}
 	err := next.repeated(ctx, func(ctx context.Context) error { return read(ctx, next) })
 	if fault, ok := heir.faultIn(err); ok {
 		heir.failed(fault, !errors.Is(err, ErrMissing))
@@ -122,15 +122,15 @@ type progress struct {
 	last labels.Labels // of the last series sent
 }
 
-// after returns those of batch that come after the last series sent.
-func (p *progress) after(batch []series) []series {
+// before returns how many of decoded series are not after the last one sent.
+func (p *progress) before(decoded []series) int {
 	if p.sent == 0 {
-		return batch
+		return 0
 	}
-	for i, s := range batch {
+	for i, s := range decoded {
 		if labels.Compare(s.labels, p.last) > 0 {
-			return batch[i:]
+			return i
 		}
 	}
-	return nil
+	return len(decoded)
 }

@@ -4,13 +4,36 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
+
+// batch is series that are handed on together, with what they hold of the query's
+// memory, which who drops them gives back.
+type batch struct {
+	series                  []series
+	seriesBytes, chunkBytes int64
+}
+
+// free gives back the memory.
+func (b *batch) free(cost *readcost.Cost) {
+	cost.Give(readcost.SeriesInFlight, b.seriesBytes)
+	cost.Give(readcost.ChunksInFlight, b.chunkBytes)
+	*b = batch{}
+}
+
+// memoryOfSeries is what the series take without the data of their chunks.
+func memoryOfSeries(list []series) (n int64) {
+	for _, s := range list {
+		n += s.memory()
+	}
+	return n
+}
 
 // series is a series of a block: its stored labels, and those of its chunks
 // that overlap the asked range. Their data is filled in later.
@@ -24,7 +47,7 @@ type series struct {
 
 // memory is about what the series takes without the data of its chunks.
 func (s series) memory() int64 {
-	const fixed, perChunk = 64, 56 // on a 64-bit machine
+	const fixed, perChunk = 160, 104 // on a 64-bit machine
 	return fixed + int64(s.labels.ByteSize()) + int64(len(s.chunks))*perChunk
 }
 
@@ -63,18 +86,21 @@ type seriesReader struct {
 	batchBytes int64
 
 	symbols map[uint32]string // those that were resolved
+	known   readcost.Charge   // their memory
 	unknown []uint32
 	names   []string
 	builder labels.ScratchBuilder
+	pace    readcost.Pace
 	last    labels.Labels // of the series before
 }
 
-// symbolLimit bounds how many symbols are remembered between batches.
-const symbolLimit = 1 << 16
+// symbolMemory is about what a remembered symbol takes. What is remembered between
+// batches may take as much as a batch, and symbolsLeast.
+const symbolMemory, symbolsLeast = 96, 256 << 10
 
-func newSeriesReader(block *openBlock, header *indexheader.Reader, want selection, batchBytes int64) *seriesReader {
+func newSeriesReader(block *openBlock, header *indexheader.Reader, want selection, batchBytes, reach int64) *seriesReader {
 	return &seriesReader{
-		entryReader: entryReader{block: block, header: header, readBytes: batchBytes},
+		entryReader: entryReader{block: block, header: header, readBytes: batchBytes, reachAt: reach},
 		want:        want, batchBytes: batchBytes,
 		symbols: map[uint32]string{}, builder: labels.NewScratchBuilder(16),
 	}
@@ -83,7 +109,11 @@ func newSeriesReader(block *openBlock, header *indexheader.Reader, want selectio
 // each reads the series of refs and hands those that have a chunk in the
 // wanted range, in the order of refs, to use in batches, whose memory passes
 // to use.
-func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use func([]series) error) error {
+func (r *seriesReader) each(ctx context.Context, refs []seriesRef, use func([]series) error) error {
+	defer r.free()
+	cost := readcost.From(ctx)
+	r.known = readcost.Charge{Cost: cost, Use: readcost.SeriesInFlight}
+	defer r.known.Free()
 	for limit := r.want.limit; len(refs) > 0; limit *= 2 {
 		n := r.reach(refs, limit)
 		bodies, err := r.fetch(ctx, refs[:n])
@@ -92,7 +122,13 @@ func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use f
 		}
 		refs = refs[n:]
 		for len(bodies) > 0 {
+			if err := cost.Begin(ctx); err != nil {
+				return err
+			}
+			began := time.Now()
 			batch, n, err := r.batch(bodies)
+			cost.End()
+			cost.Took(readcost.Decode, time.Since(began))
 			if err != nil {
 				return r.block.indexFault(ctx, r.header, err)
 			}
@@ -101,6 +137,7 @@ func (r *seriesReader) each(ctx context.Context, refs []storage.SeriesRef, use f
 				continue
 			}
 			r.block.src.metrics.series.Add(float64(len(batch)))
+			cost.Read(len(batch), 0)
 			if err := use(batch); err != nil {
 				return err
 			}
@@ -118,6 +155,7 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 	size := int64(0)
 	openEnd := false // whether the end of the last series' last chunk is not known
 	for n < len(bodies) && size < r.batchBytes {
+		r.pace.Step()
 		if err := e.decode(bodies[n]); err != nil {
 			return nil, 0, err
 		}
@@ -145,6 +183,7 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 	last := r.last
 	size = 0 // of labels from here on
 	for i := range batch {
+		r.pace.Step()
 		if batch[i].labels, err = r.labels(symbols[i]); err != nil {
 			return nil, 0, err
 		}
@@ -160,8 +199,9 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 
 // resolve looks up those symbols that are not known yet.
 func (r *seriesReader) resolve(symbols [][]uint32) error {
-	if len(r.symbols) > symbolLimit {
+	if int64(len(r.symbols))*symbolMemory > max(r.batchBytes, symbolsLeast) {
 		clear(r.symbols)
+		r.known.Free()
 	}
 	r.unknown = r.unknown[:0]
 	for _, refs := range symbols {
@@ -173,7 +213,10 @@ func (r *seriesReader) resolve(symbols [][]uint32) error {
 		}
 	}
 	slices.Sort(r.unknown)
-	var err error
+	err := r.known.Take(int64(len(r.unknown)) * symbolMemory)
+	if err != nil {
+		return err
+	}
 	if r.names, err = r.header.Symbols(r.names[:0], r.unknown); err != nil {
 		return err
 	}

@@ -3,10 +3,10 @@ package store
 import (
 	"context"
 	"sync/atomic"
-
-	"github.com/prometheus/prometheus/storage"
+	"time"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 const (
@@ -19,10 +19,21 @@ const (
 	guessLeast, guessMost = 64, 1 << 20
 	// reachLeast and reachMost bound how far apart the first and the last
 	// entry that are read together may be, in bytes, and reachSeries how many
-	// they may be.
+	// they may be. Where there are so many blocks that all of them together would
+	// fill the budget of a query, reachLeast goes down to reachTight.
 	reachLeast, reachMost = 1 << 20, 16 << 20
+	reachTight            = 64 << 10
 	reachSeries           = 1 << 15
 )
+
+// leastReach is how far the entries reach that are read together of each block.
+// budget is that of the query, 0 and less for none.
+func leastReach(budget int64, blocks int) int64 {
+	if budget <= 0 {
+		return reachLeast
+	}
+	return min(max(budget/8/int64(max(blocks, 1)), reachTight), reachLeast)
+}
 
 // entryReader reads series entries of a block's index. It belongs to one
 // goroutine.
@@ -31,25 +42,34 @@ type entryReader struct {
 	header *indexheader.Reader
 	// readBytes is about how many bytes to read at once.
 	readBytes int64
+	reachAt   int64           // how far entries reach at least that are read together
+	hold      readcost.Charge // the bytes that were fetched last
 }
+
+// entryMemory is what an entry takes while it is fetched, besides its bytes.
+const entryMemory = 64
+
+// free gives back the memory of what was fetched.
+func (r *entryReader) free() { r.hold.Free() }
 
 // reach returns how many of refs, at least one, to read together. A limit that
 // is not 0 says how many are needed.
-func (r *entryReader) reach(refs []storage.SeriesRef, limit int) int {
-	far := min(max(r.readBytes, reachLeast), reachMost)
+func (r *entryReader) reach(refs []seriesRef, limit int) int {
+	far := min(max(r.readBytes, r.reachAt), reachMost)
 	most := min(len(refs), reachSeries)
 	if limit > 0 {
 		most = min(most, limit)
 	}
 	n := 1
-	for n < most && int64(refs[n]-refs[0])*seriesAlign < far {
+	for n < most && refs[n].offset()-refs[0].offset() < far {
 		n++
 	}
 	return n
 }
 
-// fetch reads the bodies of the entries of refs.
-func (r *entryReader) fetch(ctx context.Context, refs []storage.SeriesRef) ([][]byte, error) {
+// fetch reads the bodies of the entries of refs. They are the caller's until the
+// next call, or free.
+func (r *entryReader) fetch(ctx context.Context, refs []seriesRef) ([][]byte, error) {
 	section := r.header.Series()
 	guess := int64(seriesGuess)
 	if r.block.seriesSize > 0 {
@@ -57,25 +77,36 @@ func (r *entryReader) fetch(ctx context.Context, refs []storage.SeriesRef) ([][]
 	}
 	wanted := make([]span, len(refs))
 	for i, ref := range refs {
-		from := int64(ref) * seriesAlign
+		from := ref.offset()
 		// An entry ends where the next begins, whether that is far or near.
 		end := section.End
 		if i+1 < len(refs) {
-			end = int64(refs[i+1]) * seriesAlign
+			end = refs[i+1].offset()
 		}
 		if end-from > seriesGuess {
 			end = min(end, from+guess)
 		}
 		wanted[i] = span{from, end}
 	}
+	parts := coalesce(wanted, gapLimit, partLimit)
+	cost := readcost.From(ctx)
+	r.free()
+	r.hold = readcost.Charge{Cost: cost, Use: readcost.SeriesInFlight}
+	if err := r.hold.Take(memoryOf(parts) + entryMemory*int64(len(refs))); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	defer func() { cost.Took(readcost.FetchSeries, time.Since(began)) }()
 	bodies := make([][]byte, len(refs))
 	var short atomic.Bool
 	object := r.block.indexObject()
 	if err := r.block.src.quarantine.known(r.block, object, wanted); err != nil {
 		return nil, err
 	}
-	err := r.block.src.readParts(ctx, dataSeries, object, coalesce(wanted, gapLimit, partLimit), func(p part, b []byte) error {
+	err := r.block.src.readParts(ctx, dataSeries, object, parts, func(p part, b []byte) error {
+		var pace readcost.Pace
 		for i := p.first; i < p.last; i++ {
+			pace.Step()
 			body, need, err := entryBody(cut(b, p.span, wanted[i]))
 			if err != nil {
 				return seriesFault(wanted[i].from, err)
@@ -109,7 +140,11 @@ func (r *entryReader) refetch(ctx context.Context, wanted []span, bodies [][]byt
 		index, again = append(index, i), append(again, wanted[i])
 	}
 	r.block.src.metrics.refetches.WithLabelValues(dataSeries).Add(float64(len(again)))
-	return r.block.src.readParts(ctx, dataSeries, r.block.indexObject(), coalesce(again, gapLimit, partLimit), func(p part, b []byte) error {
+	parts := coalesce(again, gapLimit, partLimit)
+	if err := r.hold.Take(memoryOf(parts)); err != nil {
+		return err
+	}
+	return r.block.src.readParts(ctx, dataSeries, r.block.indexObject(), parts, func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {
 			body, _, err := entryBody(cut(b, p.span, again[i]))
 			if err != nil {

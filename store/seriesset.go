@@ -8,15 +8,19 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-tsdb/varve/internal/indexheader"
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // seriesSet is the series of one block that answer a selection, read ahead by
 // a few batches in the background from the moment it was started.
 type seriesSet struct {
-	batches chan []series
+	cost    *readcost.Cost
+	batches chan batch
 	failed  func(error) error // turns an error into a warning, or returns it
 
-	batch    []series
+	batch    batch
 	done     bool
 	err      error // set before batches is closed
 	warnings annotations.Annotations
@@ -25,65 +29,69 @@ type seriesSet struct {
 // start begins to read. readAhead is about how many bytes may be read before
 // they are asked for. When ctx ends, reading does, and the set fails; until then the
 // caller has to read the set to its end.
-func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, background func(func())) *seriesSet {
-	s := &seriesSet{batches: make(chan []series, 1)}
+func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, background func(func())) *seriesSet {
+	s := &seriesSet{cost: readcost.From(ctx), batches: make(chan batch, 1)}
 	background(func() {
 		defer close(s.batches)
+		defer entry.leave()
 		var sent progress
 		s.err = r.answer(ctx, func(ctx context.Context, reader *blockReader) error {
 			if reader != r {
 				want = want.narrowed(r.block)
 			}
-			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent)
+			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent, entry)
 		})
 	})
 	return s
 }
 
+// blockMemory is what reading a block takes however little is read of it: windows
+// into its header, stacks, lists.
+const blockMemory = 64 << 10
+
 // run sends the series that answer the selection to out, and notes in sent how
 // far it has come. Up to there they are there already.
-func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- []series, sent *progress) error {
-	refs, err := r.postings(ctx, matchers)
-	if err != nil || len(refs) == 0 {
-		return err
-	}
-	header, err := r.header(ctx)
+func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- batch, sent *progress, entry *entry) error {
+	cost := readcost.From(ctx)
+	hold := readcost.Charge{Cost: cost, Use: readcost.PostingsInFlight}
+	defer hold.Free()
+	header, refs, err := r.matching(ctx, want, matchers, entry, &hold)
 	if err != nil {
 		return err
 	}
-	// Of chunks one batch is being read, one waits, and one is in use. Series
-	// without their chunks are much smaller; there are a few batches of them,
-	// and the bytes they are decoded from.
-	chunkBytes, seriesBytes := readAhead/4, readAhead/16
+	if len(refs) == 0 {
+		cost.Skipped(readcost.SkippedPostings, 1)
+		return nil
+	}
+	// Of chunks one batch is being read, one waits, and one is in use. Of series
+	// without their chunks there are as many, and the bytes they are decoded from;
+	// were their batches smaller, so would be the reads of chunks.
+	chunkBytes, seriesBytes := readAhead/4, readAhead/4
 	group, ctx := errgroup.WithContext(ctx)
 	entries := make(chan []series, 1)
 	group.Go(func() error {
 		defer close(entries)
-		return newSeriesReader(r.block, header, want, seriesBytes).each(ctx, refs, func(batch []series) error {
+		return newSeriesReader(r.block, header, want, seriesBytes, r.reach).each(ctx, refs, func(batch []series) error {
+			if err := cost.Take(readcost.SeriesInFlight, memoryOfSeries(batch)); err != nil {
+				return err
+			}
 			return send(ctx, entries, batch)
 		})
 	})
 	group.Go(func() error {
 		chunks := chunkReader{r.block, want.form}
-		for batch := range entries {
-			batch = sent.after(batch)
-			for len(batch) > 0 {
-				n := chunks.fits(batch, chunkBytes)
-				last := batch[n-1].labels
-				if err := chunks.load(ctx, batch[:n]); err != nil {
+		for decoded := range entries {
+			known := sent.before(decoded)
+			cost.Give(readcost.SeriesInFlight, memoryOfSeries(decoded[:known]))
+			decoded = decoded[known:]
+			for len(decoded) > 0 {
+				n := chunks.fits(decoded, chunkBytes)
+				last := decoded[n-1].labels
+				if err := chunks.send(ctx, decoded[:n:n], out); err != nil {
 					return err
-				}
-				ready, err := chunks.convert(ctx, batch[:n:n])
-				if err != nil {
-					return err
-				}
-				if len(ready) > 0 {
-					if err := send(ctx, out, ready); err != nil {
-						return err
-					}
 				}
 				sent.sent, sent.last = sent.sent+n, last
-				batch = batch[n:]
+				decoded = decoded[n:]
 			}
 		}
 		return nil
@@ -91,7 +99,49 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	return group.Wait()
 }
 
-func send(ctx context.Context, to chan<- []series, batch []series) error {
+// matching returns the references of the series that match, once entry lets the
+// block in. Their memory is in hold.
+func (r *blockReader) matching(ctx context.Context, want selection, matchers []*labels.Matcher, entry *entry, hold *readcost.Charge) (*indexheader.Reader, []seriesRef, error) {
+	header, err := r.header(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	lists := readcost.Charge{Cost: hold.Cost, Use: readcost.PostingsInFlight}
+	defer lists.Free()
+	plan, err := planPostings(header, matchers, &lists)
+	if err != nil {
+		return nil, nil, r.block.indexFault(ctx, header, err)
+	}
+	if err := entry.wait(ctx, r.block.least(header, plan, want, r.without)); err != nil || plan.empty {
+		return header, nil, err
+	}
+	if err := hold.Take(blockMemory); err != nil {
+		return nil, nil, err
+	}
+	refs, err := r.planned(ctx, header, plan, hold)
+	return header, refs, err
+}
+
+// send reads the chunks of series, makes them what is wanted, and sends what is
+// left of the series.
+func (r chunkReader) send(ctx context.Context, some []series, to chan<- batch) error {
+	ready := batch{seriesBytes: memoryOfSeries(some)}
+	// What is taken of them is freed with the batch, as it goes wherever it does.
+	var err error
+	if ready.chunkBytes, err = r.load(ctx, some); err != nil {
+		return err
+	}
+	if ready.series, err = r.convert(ctx, some); err != nil {
+		return err
+	}
+	if len(ready.series) == 0 {
+		ready.free(readcost.From(ctx))
+		return nil
+	}
+	return send(ctx, to, ready)
+}
+
+func send[T any](ctx context.Context, to chan<- T, batch T) error {
 	select {
 	case to <- batch:
 		return nil
@@ -113,10 +163,11 @@ func (r chunkReader) fits(batch []series, limit int64) int {
 }
 
 func (s *seriesSet) Next() bool {
-	if len(s.batch) > 1 {
-		s.batch = s.batch[1:]
+	if len(s.batch.series) > 1 {
+		s.batch.series = s.batch.series[1:]
 		return true
 	}
+	s.batch.free(s.cost)
 	batch, ok := <-s.batches
 	if !ok {
 		s.finish()
@@ -128,7 +179,6 @@ func (s *seriesSet) Next() bool {
 
 // finish looks once at how reading ended.
 func (s *seriesSet) finish() {
-	s.batch = nil
 	if s.done {
 		return
 	}
@@ -141,7 +191,7 @@ func (s *seriesSet) finish() {
 	}
 }
 
-func (s *seriesSet) At() storage.ChunkSeries { return &chunkSeries{s.batch[0]} }
+func (s *seriesSet) At() storage.ChunkSeries { return &chunkSeries{s.batch.series[0]} }
 
 func (s *seriesSet) Err() error {
 	if !s.done {
@@ -156,6 +206,17 @@ func (s *seriesSet) Warnings() annotations.Annotations { return s.warnings }
 type chunkSeries struct{ series }
 
 func (s *chunkSeries) Labels() labels.Labels { return s.labels }
+
+// Memory is about what the series takes.
+func (s *chunkSeries) Memory() int64 {
+	n := s.memory()
+	for _, m := range s.chunks {
+		if m.Chunk != nil {
+			n += int64(len(m.Chunk.Bytes()))
+		}
+	}
+	return n
+}
 
 func (s *chunkSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 	c, ok := it.(*chunkIterator)

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // limitedSet ends a set after a number of different label sets.
@@ -24,6 +28,23 @@ func (l *limitedSet) Next() bool {
 	}
 	return l.seen <= l.limit
 }
+
+// countedSet counts the series that a reader gets, who keeps none of them.
+type countedSet struct {
+	storage.ChunkSeriesSet
+	cost *readcost.Cost
+	err  error
+}
+
+func (s *countedSet) Next() bool {
+	if s.err != nil || !s.ChunkSeriesSet.Next() {
+		return false
+	}
+	s.err = s.cost.Returned(1, 0, 0)
+	return s.err == nil
+}
+
+func (s *countedSet) Err() error { return cmp.Or(s.err, s.ChunkSeriesSet.Err()) }
 
 // lateSet is a set that is being made in the background.
 type lateSet struct {

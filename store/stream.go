@@ -30,7 +30,7 @@ func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	picked := s.choose(want.mint, want.maxt, most)
 	var sets []storage.ChunkSeriesSet
 	for _, p := range picked {
-		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, s.querier.background)
+		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, enter(ctx, s), s.querier.background)
 		set.failed = func(err error) error { return tolerate(ctx, err) }
 		sets = append(sets, set)
 	}

@@ -18,6 +18,7 @@ type settings struct {
 	replicaLabels                                     cli.Strings
 	retention, outOfOrder                             cli.Duration
 	blockDuration                                     cli.BlockDuration
+	query                                             cli.Query
 }
 
 func parse(args []string) (*settings, error) {
@@ -38,11 +39,15 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.retention, "tsdb.retention", "`duration` that shipped blocks stay on the local disk; 0 means for ever")
 	flags.Var(&s.blockDuration, "tsdb.min-block-duration", "`duration` of the blocks that are cut and shipped, at least 1s")
 	flags.Var(&s.outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
+	s.query.Register(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
+	}
+	if err := s.query.Check(); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

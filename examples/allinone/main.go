@@ -68,7 +68,11 @@ func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.
 		return err
 	}
 	defer func() { err = errors.Join(err, heads.Close()) }()
-	hist, err := store.Open(bkt, set.dataDir.Join("store"), store.Options{Logger: log, Registerer: reg})
+	budget, err := set.query.Budget(reg)
+	if err != nil {
+		return err
+	}
+	hist, err := store.Open(bkt, set.dataDir.Join("store"), store.Options{Budget: budget, Logger: log, Registerer: reg})
 	if err != nil {
 		return err
 	}
@@ -97,16 +101,15 @@ func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.
 	if err != nil {
 		return err
 	}
-	engine, err := query.NewEngine(query.EngineOptions{Logger: log, Registerer: reg})
+	engine, err := set.query.Engine(log, reg)
 	if err != nil {
 		return err
 	}
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
 	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
-	api, err := query.NewHandler(engine, one, query.HandlerOptions{
-		Status: map[string]func() any{"blocks": func() any { return hist.Blocks() }},
-		Logger: log, Registerer: reg,
-	})
+	opts := set.query.Handler(budget, log, reg)
+	opts.Status = map[string]func() any{"blocks": func() any { return hist.Blocks() }}
+	api, err := query.NewHandler(engine, one, opts)
 	if err != nil {
 		return err
 	}

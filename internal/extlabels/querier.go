@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
 // matchAll selects every series. It stands in when matchers on external labels
@@ -57,7 +59,7 @@ func (c *chunkQuerier) Select(ctx context.Context, _ bool, hints *storage.Select
 	set := c.q.Select(ctx, true, hints, rest...)
 	// Asked only now, so that a series that appeared meanwhile is known of.
 	if c.rewritesSeries(ctx) {
-		return &sortedSet{set: set, final: c.finalLabels(), removed: c.removedLabels()}
+		return &sortedSet{set: set, final: c.finalLabels(), removed: c.removedLabels(), cost: readcost.From(ctx)}
 	}
 	set = &keptSet{ChunkSeriesSet: set, c: c}
 	switch removed := labels.NewBuilder(c.external).Keep(c.without...).Labels(); {

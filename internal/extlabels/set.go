@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
@@ -16,6 +17,7 @@ type relabelled struct {
 	storage.ChunkSeries
 	labels  labels.Labels
 	removed labels.Labels
+	held    int64 // of the budget, while it is collected
 }
 
 // Labels returns the final labels.
@@ -39,39 +41,66 @@ func (s *taggedSet) At() storage.ChunkSeries {
 
 // sortedSet collects all series of a set and returns them in the order of
 // their final labels. Series that have become equal are one if they have lost
-// the same labels: a stored label had the name of an external one.
+// the same labels: a stored label had the name of an external one. What is
+// collected is in the budget of the read until it is handed on.
 type sortedSet struct {
 	set     storage.ChunkSeriesSet
 	final   func(labels.Labels) labels.Labels
 	removed func(labels.Labels) labels.Labels
 
+	cost      *readcost.Cost
 	series    []*relabelled
 	collected bool
 	current   storage.ChunkSeries
+	err       error // of the budget
 }
 
 func (s *sortedSet) Next() bool {
 	if !s.collected {
 		s.collected = true
-		for s.set.Next() {
-			series := s.set.At()
-			stored := series.Labels()
-			s.series = append(s.series, &relabelled{ChunkSeries: series, labels: s.final(stored), removed: s.removed(stored)})
-		}
-		slices.SortStableFunc(s.series, compareRelabelled)
+		s.collect()
 	}
 	// An error makes the order of what was collected meaningless to a merge,
 	// which would have to take a missing series for an absent one.
-	if s.set.Err() != nil || len(s.series) == 0 {
+	if s.Err() != nil || len(s.series) == 0 {
 		return false
 	}
 	same := []storage.ChunkSeries{s.series[0]}
 	for len(same) < len(s.series) && compareRelabelled(s.series[0], s.series[len(same)]) == 0 {
 		same = append(same, s.series[len(same)])
 	}
+	for _, series := range s.series[:len(same)] {
+		s.cost.Give(readcost.SeriesInFlight, series.held)
+	}
 	s.series = s.series[len(same):]
 	s.current = sortedsets.MergeSeries(same)
 	return true
+}
+
+func (s *sortedSet) collect() {
+	for s.set.Next() {
+		series := s.set.At()
+		stored := series.Labels()
+		r := &relabelled{ChunkSeries: series, labels: s.final(stored), removed: s.removed(stored)}
+		r.held = relabelledMemory + int64(r.labels.ByteSize()) + int64(r.removed.ByteSize()) + memoryOf(series)
+		if s.err = s.cost.Take(readcost.SeriesInFlight, r.held); s.err != nil {
+			return
+		}
+		s.series = append(s.series, r)
+	}
+	slices.SortStableFunc(s.series, compareRelabelled)
+}
+
+// relabelledMemory is what a series that is collected takes besides labels and
+// chunks.
+const relabelledMemory = 256
+
+// memoryOf is what the series takes as it is, if it says so by a method Memory.
+func memoryOf(series storage.ChunkSeries) int64 {
+	if m, ok := series.(interface{ Memory() int64 }); ok {
+		return m.Memory()
+	}
+	return int64(series.Labels().ByteSize())
 }
 
 func compareRelabelled(a, b *relabelled) int {
@@ -79,7 +108,7 @@ func compareRelabelled(a, b *relabelled) int {
 }
 
 func (s *sortedSet) At() storage.ChunkSeries           { return s.current }
-func (s *sortedSet) Err() error                        { return s.set.Err() }
+func (s *sortedSet) Err() error                        { return cmp.Or(s.err, s.set.Err()) }
 func (s *sortedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
 
 // streamedSet adds labels to the series of a sorted set that have none of

@@ -30,6 +30,16 @@ type mergedSeries []storage.ChunkSeries
 // Labels of the series.
 func (s mergedSeries) Labels() labels.Labels { return s[0].Labels() }
 
+// Memory is about what all of them take, as far as they say.
+func (s mergedSeries) Memory() (n int64) {
+	for _, series := range s {
+		if m, ok := series.(interface{ Memory() int64 }); ok {
+			n += m.Memory()
+		}
+	}
+	return n
+}
+
 // Removed returns the labels that the series has lost, if it is known.
 func (s mergedSeries) Removed() (lost labels.Labels, known bool) { return Removed(s[0]) }
 

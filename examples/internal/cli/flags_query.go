@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/varve-tsdb/varve/query"
+)
+
+// Query is the flags of whoever answers PromQL: what queries may take.
+type Query struct {
+	timeout, slow                   Duration
+	concurrent, samples             Count
+	queryBytes, totalBytes, fetched Size
+	series, requestSamples          Count
+	thousandRequests, perGiga       Price
+}
+
+// Register defines the flags, with the names that Thanos and Prometheus have for
+// them where they have one.
+func (q *Query) Register(flags *flag.FlagSet) {
+	q.timeout, q.concurrent, q.samples, q.queryBytes, q.totalBytes = Duration(2*time.Minute), 20, 50_000_000, 512<<20, 2<<30
+	flags.Var(&q.timeout, "query.timeout", "`duration` after which a query is ended")
+	flags.Var(&q.concurrent, "query.max-concurrent", "`number` of queries that run at a time; others wait")
+	flags.Var(&q.samples, "query.max-samples", "`number` of samples that one query may compute with at a time")
+	flags.Var(&q.queryBytes, "query.max-bytes", "`size` of the memory that one query may take for postings, series and chunks, such as 512MiB; 0 means no limit")
+	flags.Var(&q.totalBytes, "query.max-total-bytes", "`size` of the memory that all queries together may take for the same; 0 means no limit")
+	flags.Var(&q.series, "store.limits.request-series", "`number` of series that one query may get; 0 means no limit")
+	flags.Var(&q.requestSamples, "store.limits.request-samples", "`number` of samples in the chunks that one query may get; 0 means no limit")
+	flags.Var(&q.fetched, "store.grpc.downloaded-bytes-limit", "`size` of what one query may read of the bucket; 0 means no limit")
+	flags.Var(&q.slow, "query.slow", "`duration` from which on a query gets a line in the log; 0 means never")
+	flags.Var(&q.thousandRequests, "objstore.price-per-1000-requests", "`price` of 1000 reading requests of the bucket in USD, to show what queries cost")
+	flags.Var(&q.perGiga, "objstore.price-per-gigabyte", "`price` of a gigabyte read of the bucket in USD, to show what queries cost")
+}
+
+// Check tells what of the flags does not go together.
+func (q *Query) Check() error {
+	if q.totalBytes > 0 && q.queryBytes > q.totalBytes {
+		return fmt.Errorf("--query.max-bytes is %d, more than the %d of --query.max-total-bytes: no query could ever use it", q.queryBytes, q.totalBytes)
+	}
+	return nil
+}
+
+// Budget is what the flags say of memory and sizes.
+func (q *Query) Budget(reg prometheus.Registerer) (*query.Budget, error) {
+	return query.NewBudget(query.BudgetOptions{
+		QueryBytes: orNone(q.queryBytes), TotalBytes: orNone(q.totalBytes), QueryFetch: int64(q.fetched),
+		QuerySeries: int64(q.series), QuerySamples: int64(q.requestSamples), Registerer: reg,
+	})
+}
+
+// Engine is an engine by the flags.
+func (q *Query) Engine(log *slog.Logger, reg prometheus.Registerer) (promql.QueryEngine, error) {
+	return query.NewEngine(query.EngineOptions{
+		Timeout: time.Duration(q.timeout), MaxConcurrent: int(q.concurrent), MaxSamples: int(q.samples), Logger: log, Registerer: reg,
+	})
+}
+
+// Handler is options for a handler by the flags.
+func (q *Query) Handler(budget *query.Budget, log *slog.Logger, reg prometheus.Registerer) query.HandlerOptions {
+	return query.HandlerOptions{
+		Budget: budget, SlowQuery: time.Duration(q.slow),
+		Prices: query.Prices{ThousandRequests: float64(q.thousandRequests), Gigabyte: float64(q.perGiga)},
+		Logger: log, Registerer: reg,
+	}
+}
+
+// orNone is a limit in the library's notation, where negative is none and zero
+// the default.
+func orNone(s Size) int64 {
+	if s == 0 {
+		return -1
+	}
+	return int64(s)
+}
+
+// Count is a flag of a whole number that is not negative.
+type Count int
+
+func (c *Count) String() string { return strconv.Itoa(int(*c)) }
+
+// Set parses a number.
+func (c *Count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a whole number from 0 on", text)
+	}
+	*c = Count(n)
+	return nil
+}
+
+// Price is a flag of an amount of money.
+type Price float64
+
+func (p *Price) String() string { return strconv.FormatFloat(float64(*p), 'g', -1, 64) }
+
+// Set parses an amount.
+func (p *Price) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v >= 0) || math.IsInf(v, 0) {
+		return fmt.Errorf("%q is not an amount such as 0.0004", text)
+	}
+	*p = Price(v)
+	return nil
+}
+
+// Size is a flag of bytes, such as 1000, 64KiB, 512MiB or 2GiB.
+type Size int64
+
+func (s *Size) String() string { return strconv.FormatInt(int64(*s), 10) }
+
+var units = [...]struct {
+	suffix string
+	shift  int
+}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}, {"KB", 10}, {"MB", 20}, {"GB", 30}, {"TB", 40}, {"B", 0}, {"", 0}}
+
+// Set parses a size. As in Thanos, KB is another name for KiB.
+func (s *Size) Set(text string) error {
+	for _, unit := range units {
+		number, ok := strings.CutSuffix(text, unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%q is not a size such as 1000, 64KiB, 512MiB or 2GiB", text)
+		case n < 0:
+			return errors.New("it is negative")
+		case n > math.MaxInt64>>unit.shift:
+			return errors.New("it is too large")
+		}
+		*s = Size(n << unit.shift)
+		return nil
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package readcost
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// BudgetOptions are the limits of reads. The zero value is the default. Negative
+// values turn a limit off.
+type BudgetOptions struct {
+	// QueryBytes is how much memory one query may take: postings, series and
+	// chunks in flight, and the series and chunks that its reader keeps. 0 means
+	// 512 MiB. What the PromQL engine computes from them is not in it; that is
+	// for the engine's MaxSamples to limit.
+	QueryBytes int64
+	// TotalBytes is how much all queries together may take. 0 means 2 GiB.
+	TotalBytes int64
+	// QueryFetch is how many bytes one query may read of buckets, headers of
+	// blocks not counted, which many queries share. 0 means no limit.
+	QueryFetch int64
+	// QueryBlocks is how many blocks one query may read, counted for each
+	// selector. 0 means no limit.
+	QueryBlocks int
+	// QuerySeries is how many series one query may get, after those of blocks
+	// and replicas were merged, counted for each selector. 0 means no limit.
+	QuerySeries int64
+	// QuerySamples is how many samples the chunks that one query gets may hold.
+	// 0 means no limit.
+	QuerySamples int64
+	// RetryAfter is what a query is told that finds no memory left because of
+	// others. 0 means 5 seconds.
+	RetryAfter time.Duration
+	// Registerer gets the metrics varve_query_budget_*, and keeps them. nil is
+	// fine. For two Budgets with one registry wrap it for each of them, with
+	// different values of one label.
+	Registerer prometheus.Registerer
+}
+
+// Validate reports all problems at once.
+func (o BudgetOptions) Validate() error {
+	var errs []error
+	if o.QueryBytes > 0 && o.TotalBytes > 0 && o.QueryBytes > o.TotalBytes {
+		errs = append(errs, fmt.Errorf("BudgetOptions.QueryBytes is %d, more than the %d of TotalBytes: no query could ever use it", o.QueryBytes, o.TotalBytes))
+	}
+	if o.RetryAfter < 0 {
+		errs = append(errs, fmt.Errorf("BudgetOptions.RetryAfter is %s, want 0 or more", o.RetryAfter))
+	}
+	return errors.Join(errs...)
+}
+
+func (o BudgetOptions) withDefaults() BudgetOptions {
+	if o.QueryBytes == 0 {
+		o.QueryBytes = 512 << 20
+		if o.TotalBytes > 0 {
+			o.QueryBytes = min(o.QueryBytes, o.TotalBytes)
+		}
+	}
+	if o.TotalBytes == 0 {
+		o.TotalBytes = max(2<<30, o.QueryBytes)
+	}
+	if o.RetryAfter == 0 {
+		o.RetryAfter = 5 * time.Second
+	}
+	return o
+}
+
+// Budget limits reads, each by itself and all together. Give the same one to all
+// parts of a process that read, so that they share its memory. All methods may
+// run at once.
+type Budget struct {
+	opts    BudgetOptions
+	used    atomic.Int64
+	metrics *budgetMetrics
+}
+
+// NewBudget returns a Budget. It fails if an option is wrong or its metrics are
+// registered already.
+func NewBudget(opts BudgetOptions) (*Budget, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("read budget: %w", err)
+	}
+	b := &Budget{opts: opts.withDefaults()}
+	var err error
+	b.metrics, err = newBudgetMetrics(b)
+	return b, err
+}
+
+// Open begins the account of a read. Close it when the read has ended and
+// nothing of it is kept any more.
+func (b *Budget) Open() *Cost { return &Cost{budget: b, computing: make(chan struct{}, processors())} }
+
+// QueryBytes returns the limit of that name, 0 or less for none.
+func (b *Budget) QueryBytes() int64 { return b.opts.QueryBytes }
+
+// InUse returns how many bytes all reads hold now.
+func (b *Budget) InUse() int64 { return b.used.Load() }
+
+func (b *Budget) take(n int64) bool {
+	if used := b.used.Add(n); b.opts.TotalBytes > 0 && used > b.opts.TotalBytes {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (b *Budget) give(n int64) { b.used.Add(-n) }
+
+// overloaded is the refusal of n bytes because of what others hold.
+func (b *Budget) overloaded(n int64) *LimitError {
+	return &LimitError{Limit: "TotalBytes", Value: b.opts.TotalBytes, Asked: n, Unit: "bytes", RetryAfter: b.opts.RetryAfter}
+}
