@@ -140,7 +140,7 @@ func (q *querier) Select(ctx context.Context, _ bool, hints *storage.SelectHints
 	return sortedsets.Warned(all, warnings)
 }
 
-// admit notes which blocks a Select reads, unless they are too many.
+// admit notes which blocks a question is for, unless they are too many.
 func (q *querier) admit(ctx context.Context, streams []pinnedStream, want selection) error {
 	cost := readcost.From(ctx)
 	overlapping := func(streams []pinnedStream) (n int) {
@@ -214,6 +214,9 @@ func (q *querier) union(ctx context.Context, hints *storage.LabelHints, matchers
 		return nil, nil, err
 	}
 	streams := q.matching(matchers)
+	if err := q.admit(ctx, streams, selection{mint: q.mint, maxt: q.maxt}); err != nil {
+		return nil, nil, err
+	}
 	answers := make([][]string, len(streams))
 	warnings := make([]annotations.Annotations, len(streams))
 	group, ctx := errgroup.WithContext(ctx)

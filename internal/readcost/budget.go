@@ -19,10 +19,11 @@ type BudgetOptions struct {
 	QueryBytes int64
 	// TotalBytes is how much all queries together may take. 0 means 2 GiB.
 	TotalBytes int64
-	// QueryFetch is how many bytes one query may read of buckets, headers of
-	// blocks not counted, which many queries share. 0 means no limit.
+	// QueryFetch is how many bytes one query may read of blocks, whether they come
+	// from the bucket or a cache. Their headers, which many queries share, are not
+	// in it. 0 means no limit.
 	QueryFetch int64
-	// QueryBlocks is how many blocks one query may read, counted for each
+	// QueryBlocks is how many blocks one query may look into, counted for each
 	// selector. 0 means no limit.
 	QueryBlocks int
 	// QuerySeries is how many series one query may get, after those of blocks
