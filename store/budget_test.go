@@ -27,12 +27,9 @@ func TestStreamingReaderNeedsLittle(t *testing.T) {
 	bkt := objstoretest.NewMemory()
 	var all int64
 	for i := range int64(3) {
-		b := wideBlock(2000, 1)
-		for n := range b.Series {
-			b.Series[n].Samples = blocktest.Floats(i*100_000, (i+1)*100_000, 200, 0.1)
-		}
-		b.SamplesPerChunk = 100
-		id := blocktest.Put(t, bkt, b)
+		made := t.TempDir()
+		id := blocktest.WriteGrid(t, made, blocktest.Grid{Metrics: 20, Instances: 100, MinTime: i * 100_000, Step: 50, Samples: 2000})
+		blocktest.Upload(t, bkt, made, id)
 		all += int64(len(bkt.Objects()[id.String()+"/chunks/000001"]))
 	}
 	const limit = 8 << 20
