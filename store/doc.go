@@ -66,6 +66,7 @@
 // checksum, so that it is read whole; the one that the function of
 // the query needs is kept, and made into chunks that every reader knows: see package
 // aggrchunk. A read by aggrchunk.AsStored gets the chunks as they are.
+//
 // # Memory
 //
 // A read asks its Cost (see query.WithCost; a read that brings none gets one of
