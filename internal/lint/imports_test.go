@@ -40,7 +40,7 @@ var forbidden = []struct {
 	{"github.com/prometheus/client_golang/prometheus/promauto", nil, "it registers on the default registry"},
 	{"github.com/thanos-io/thanos/", nil, "it changes the process it is linked into"},
 	{"github.com/gogo/protobuf/", nil, "wire types stay in their adapters"},
-	{"google.golang.org/grpc", []string{"store/storeapi", "receive/writestore"}, "only the adapters of Thanos' services speak gRPC"},
+	{"google.golang.org/grpc", []string{"store/storeapi", "receive/writestore", "internal/grpcwire"}, "only the adapters of Thanos' services speak gRPC"},
 	{"github.com/pkg/errors", nil, "the standard library does it"},
 	{"github.com/stretchr/testify/", nil, "tests use the standard library and go-cmp"},
 	{"log", nil, "loggers are arguments"},

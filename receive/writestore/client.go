@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -31,14 +29,7 @@ func NewClient(conn grpc.ClientConnInterface) *Client { return &Client{conn: con
 // DialOptions have a connection notice soon that its peer has gone, and that it is
 // there again: it sends a ping after 10 seconds without traffic, and tries to
 // connect every 5 seconds at least, where gRPC's default rises to two minutes.
-func DialOptions() []grpc.DialOption {
-	retry := backoff.DefaultConfig
-	retry.BaseDelay, retry.MaxDelay = 100*time.Millisecond, 5*time.Second
-	return []grpc.DialOption{
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: 5 * time.Second}),
-	}
-}
+func DialOptions() []grpc.DialOption { return grpcwire.DialOptions() }
 
 // Write sends the series of each tenant in a call of its own, one after the
 // other, because receivers of Thanos v0.42.4 read series of one tenant only, and

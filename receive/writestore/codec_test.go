@@ -7,7 +7,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 )
 
 // hostService is a service of the process' own, with messages of its own.
@@ -80,22 +79,3 @@ func TestCodecsWrapEachOther(t *testing.T) {
 		t.Errorf("%v, %d requests came", err, len(to.got))
 	}
 }
-
-// A process may have registered a codec of the kind before CodecV2.
-func TestCodecOfTheOldKind(t *testing.T) {
-	c := oldCodec{oldHostCodec{}}
-	data, err := c.Marshal("text")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got string
-	if err := c.Unmarshal(append(data, mem.SliceBuffer(" and more")), &got); err != nil || got != "text and more" {
-		t.Errorf("read %q, %v", got, err)
-	}
-}
-
-type oldHostCodec struct{}
-
-func (oldHostCodec) Name() string                       { return "proto" }
-func (oldHostCodec) Marshal(v any) ([]byte, error)      { return []byte(v.(string)), nil }
-func (oldHostCodec) Unmarshal(data []byte, v any) error { *v.(*string) = string(data); return nil }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -66,13 +67,13 @@ func decodeRequest(body []byte) (*receive.PeerRequest, error) {
 			return nil, err
 		}
 		switch {
-		case f.is(fieldReplica, protowire.VarintType):
-			if f.number > math.MaxInt32 {
-				return nil, fmt.Errorf("%w: %d; replicas are counted from 1, and 0 is none", receive.ErrBadReplica, int64(f.number))
+		case f.Is(fieldReplica, protowire.VarintType):
+			if f.Number > math.MaxInt32 {
+				return nil, fmt.Errorf("%w: %d; replicas are counted from 1, and 0 is none", receive.ErrBadReplica, int64(f.Number))
 			}
-			req.Replica = int(f.number)
-		case f.is(fieldTuples, protowire.BytesType):
-			tuple, err := decodeTuple(f.bytes)
+			req.Replica = int(f.Number)
+		case f.Is(fieldTuples, protowire.BytesType):
+			tuple, err := decodeTuple(f.Bytes)
 			if err != nil {
 				return nil, err
 			}
@@ -86,7 +87,7 @@ func decodeRequest(body []byte) (*receive.PeerRequest, error) {
 		default:
 			alone.take(body, pos, f)
 		}
-		pos = f.end
+		pos = f.End
 	}
 	if alone.Series > 0 {
 		req.Tenants = append(req.Tenants, alone.PeerSeries)
@@ -103,7 +104,7 @@ func decodeTuple(body []byte) (receive.PeerSeries, error) {
 			return receive.PeerSeries{}, err
 		}
 		s.take(body, pos, f)
-		pos = f.end
+		pos = f.End
 	}
 	return s.PeerSeries, nil
 }
@@ -115,61 +116,30 @@ type tenantSeries struct {
 }
 
 // take adds the field f at pos of body, if it is one of the two.
-func (s *tenantSeries) take(body []byte, pos int, f field) {
+func (s *tenantSeries) take(body []byte, pos int, f grpcwire.Field) {
 	switch {
-	case f.is(fieldTenant, protowire.BytesType):
-		s.Tenant = string(f.bytes)
-	case f.is(fieldTimeseries, protowire.BytesType):
+	case f.Is(fieldTenant, protowire.BytesType):
+		s.Tenant = string(f.Bytes)
+	case f.Is(fieldTimeseries, protowire.BytesType):
 		if s.Series == 0 {
 			s.start, s.end = pos, pos
 		}
 		s.Series++
 		if s.end == pos {
-			s.end = f.end
+			s.end = f.End
 			s.Message = body[s.start:s.end:s.end]
 			break
 		}
 		s.end = -1
 		// The capacity ends where the bytes do: this copies the first time.
-		s.Message = append(s.Message, body[pos:f.end]...)
+		s.Message = append(s.Message, body[pos:f.End]...)
 	}
 }
 
-// field is one field of a message.
-type field struct {
-	num    protowire.Number
-	typ    protowire.Type
-	bytes  []byte // of BytesType
-	number uint64 // of VarintType
-	end    int    // where the next field begins
-}
-
-func (f field) is(num protowire.Number, typ protowire.Type) bool { return f.num == num && f.typ == typ }
-
-func nextField(body []byte, pos int) (f field, err error) {
-	n := 0
-	if f.num, f.typ, n = protowire.ConsumeTag(body[pos:]); n < 0 {
-		return f, malformed(pos, n)
+func nextField(body []byte, pos int) (grpcwire.Field, error) {
+	f, err := grpcwire.Next(body, pos)
+	if err != nil {
+		return f, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if f.num > protowire.MaxValidNumber {
-		return f, fmt.Errorf("%w: at byte %d: %d is not the number of a field", errMalformed, pos, f.num)
-	}
-	at := pos + n
-	switch f.typ {
-	case protowire.BytesType:
-		f.bytes, n = protowire.ConsumeBytes(body[at:])
-	case protowire.VarintType:
-		f.number, n = protowire.ConsumeVarint(body[at:])
-	default:
-		n = protowire.ConsumeFieldValue(f.num, f.typ, body[at:])
-	}
-	if n < 0 {
-		return f, malformed(at, n)
-	}
-	f.end = at + n
 	return f, nil
-}
-
-func malformed(pos, code int) error {
-	return fmt.Errorf("%w: at byte %d: %w", errMalformed, pos, protowire.ParseError(code))
 }

@@ -92,11 +92,11 @@ func decodeRefused(data []byte, series int) (map[int]receive.Reason, error) {
 		if err != nil {
 			return nil, err
 		}
-		pos = f.end
-		if !f.is(fieldRefused, protowire.BytesType) {
+		pos = f.End
+		if !f.Is(fieldRefused, protowire.BytesType) {
 			continue
 		}
-		if err := decodeOneReason(f.bytes, series, refused); err != nil {
+		if err := decodeOneReason(f.Bytes, series, refused); err != nil {
 			return nil, err
 		}
 	}
@@ -114,14 +114,14 @@ func decodeOneReason(data []byte, series int, refused map[int]receive.Reason) er
 		if err != nil {
 			return err
 		}
-		pos = f.end
+		pos = f.End
 		switch {
-		case f.is(fieldReason, protowire.BytesType):
-			name = string(f.bytes)
-		case f.is(fieldRetryable, protowire.VarintType):
-			retryable = f.number != 0
-		case f.is(fieldSeries, protowire.BytesType):
-			runs = f.bytes
+		case f.Is(fieldReason, protowire.BytesType):
+			name = string(f.Bytes)
+		case f.Is(fieldRetryable, protowire.VarintType):
+			retryable = f.Number != 0
+		case f.Is(fieldSeries, protowire.BytesType):
+			runs = f.Bytes
 		}
 	}
 	return readRuns(runs, series, reasonNamed(name, retryable), refused)
@@ -144,11 +144,11 @@ func readRuns(runs []byte, series int, reason receive.Reason, refused map[int]re
 	for at := uint64(0); len(runs) > 0; {
 		gap, n := protowire.ConsumeVarint(runs)
 		if n < 0 {
-			return malformed(0, n)
+			return badVarint(n)
 		}
 		run, m := protowire.ConsumeVarint(runs[n:])
 		if m < 0 {
-			return malformed(0, m)
+			return badVarint(m)
 		}
 		runs = runs[n+m:]
 		left := uint64(series) - at
@@ -165,4 +165,8 @@ func readRuns(runs []byte, series int, reason receive.Reason, refused map[int]re
 		at += gap + run
 	}
 	return nil
+}
+
+func badVarint(code int) error {
+	return fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(code))
 }

@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -85,12 +84,11 @@ func NewServer(to receive.Peer, opts ServerOptions) (*Server, error) {
 // affected by the codec, see Codec, nor by the tap.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{pool: s.pool}),
-		//lint:ignore SA1019 the other way is to register it for the whole process
-		grpc.RPCDecompressor(&snappyDecompressor{limit: s.opts.MaxMessageBytes}),
+		grpc.ForceServerCodecV2(grpcwire.Codec{Pool: s.pool}),
+		grpcwire.SnappyDecompression(s.opts.MaxMessageBytes),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessageBytes),
 		grpc.InTapHandle(s.admit),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpcwire.Pings(),
 	}
 }
 
