@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/chunkcheck"
 )
 
 // chunkOverhead is how many bytes a chunk record has besides its data, at
@@ -46,20 +48,8 @@ func newChunk(enc chunkenc.Encoding, data []byte) (chunkenc.Chunk, error) {
 	if !chunkenc.IsValidEncoding(enc) {
 		return nil, fmt.Errorf("%w: chunk encoding %d", ErrUnsupported, enc)
 	}
-	// A chunk's header: the number of samples, and for all but plain floats a
-	// byte of flags. Iterators rely on it.
-	least := 3
-	if enc == chunkenc.EncXOR {
-		least = 2
-	}
-	if len(data) < least {
-		return nil, corrupt("a chunk has only %d bytes of data", len(data))
-	}
-	switch enc {
-	case chunkenc.EncHistogram, chunkenc.EncFloatHistogram, chunkenc.EncHistogramST, chunkenc.EncFloatHistogramST:
-		if err := checkHistograms(enc, data); err != nil {
-			return nil, err
-		}
+	if err := chunkcheck.Check(enc, data); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return chunkenc.FromData(enc, data)
 }

@@ -1,7 +1,8 @@
-package store
+package chunkcheck
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -33,13 +34,13 @@ func checkHistograms(enc chunkenc.Encoding, data []byte) error {
 		for i, n := uint64(0), r.varbit(); i < n && !r.failed; i++ {
 			length, offset := r.varbit(), int32(r.varbitInt())
 			if length > math.MaxUint32 || reduced && i > 0 && offset < 0 {
-				return corrupt("a chunk of histograms has a span of %d buckets at %d after the one before", length, offset)
+				return fmt.Errorf("a chunk of histograms has a span of %d buckets at %d after the one before", length, offset)
 			}
 			buckets += length
 		}
 	}
 	if r.failed || buckets > r.left()/leastBits {
-		return corrupt("a chunk of histograms has %d bytes, which cannot hold the %d buckets it names", len(data), buckets)
+		return fmt.Errorf("a chunk of histograms has %d bytes, which cannot hold the %d buckets it names", len(data), buckets)
 	}
 	return nil
 }
