@@ -82,9 +82,18 @@ func (m *mergedChunks) collect(all []storage.ChunkSeries) {
 			return
 		}
 	}
-	slices.SortStableFunc(m.list, compareTimes)
-	kept, begin := m.list[:0], 0 // begin is the first kept one with the latest times
-	for _, chunk := range m.list {
+	m.list = Chunks(m.list)
+}
+
+// Chunks returns the chunks in order of MinTime then MaxTime, each once. It changes
+// list.
+func Chunks(list []chunks.Meta) []chunks.Meta {
+	if apart(list) {
+		return list
+	}
+	slices.SortStableFunc(list, compareTimes)
+	kept, begin := list[:0], 0 // begin is the first kept one with the latest times
+	for _, chunk := range list {
 		if begin < len(kept) && compareTimes(kept[begin], chunk) != 0 {
 			begin = len(kept)
 		}
@@ -92,7 +101,17 @@ func (m *mergedChunks) collect(all []storage.ChunkSeries) {
 			kept = append(kept, chunk)
 		}
 	}
-	m.list = kept
+	return kept
+}
+
+// apart tells whether each chunk begins later than the one before.
+func apart(list []chunks.Meta) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i-1].MinTime >= list[i].MinTime {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *mergedChunks) Next() bool {

@@ -1,0 +1,226 @@
+package storeapi
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/varve-tsdb/varve/internal/extlabels"
+	"github.com/varve-tsdb/varve/internal/grpcwire"
+	"github.com/varve-tsdb/varve/internal/readopts"
+)
+
+// Services and methods as gRPC names them.
+const (
+	storeService     = "thanos.Store"
+	infoService      = "thanos.info.Info"
+	exemplarsService = "thanos.Exemplars"
+	metadataService  = "thanos.Metadata"
+
+	seriesMethod      = "/" + storeService + "/Series"
+	labelNamesMethod  = "/" + storeService + "/LabelNames"
+	labelValuesMethod = "/" + storeService + "/LabelValues"
+	infoMethod        = "/" + infoService + "/Info"
+	exemplarsMethod   = "/" + exemplarsService + "/Exemplars"
+	metadataMethod    = "/" + metadataService + "/MetricMetadata"
+)
+
+// defaultRequestBytes is what gRPC takes by default, and far more than a request of
+// the StoreAPI has.
+const defaultRequestBytes = 4 << 20
+
+// ServerOptions are the settings of a Server. The zero value is usable.
+type ServerOptions struct {
+	// Component is what the server says it is, by which Thanos Query groups its list
+	// of stores: sidecar, store, receive, rule or query. Default store.
+	Component string
+	// Ready says why the source cannot answer yet, or nil. Until then Info fails,
+	// and Thanos Query does not list the store. Nil is always ready.
+	Ready func() error
+	// Registerer for metrics; nil is none.
+	Registerer prometheus.Registerer
+}
+
+// Server is the gRPC services thanos.Store and thanos.info.Info over a source of
+// series, and thanos.Exemplars and thanos.Metadata if the source has such. It is
+// safe for concurrent use.
+type Server struct {
+	source  storage.ChunkQueryable
+	opts    ServerOptions
+	metrics *serverMetrics
+	pool    mem.BufferPool
+	parser  parser.Parser
+}
+
+// withouter, streamer and metadataSource are the optional interfaces of a source;
+// see package query.
+type (
+	withouter interface {
+		ChunkQuerierWithout(mint, maxt int64, without []string) (storage.ChunkQuerier, error)
+	}
+	streamer interface {
+		Streams(yield func(external labels.Labels, mint, maxt int64) bool)
+	}
+)
+
+// NewServer returns a Server over source. What optional interfaces of package query
+// it has are used: Streams for Info, ChunkQuerierWithout, ExemplarQuerier and
+// MetricMetadata. The error is about metrics that are on the registry already.
+func NewServer(source storage.ChunkQueryable, opts ServerOptions) (*Server, error) {
+	if opts.Component == "" {
+		opts.Component = "store"
+	}
+	pool, err := mem.NewBinaryTieredBufferPool(12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
+	if err != nil {
+		return nil, fmt.Errorf("storeapi server: %w", err)
+	}
+	s := &Server{source: source, opts: opts, pool: pool, parser: parser.NewParser(parser.Options{})}
+	if s.metrics, err = newServerMetrics(opts.Registerer); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close takes the metrics off the registry. The calls under way are the
+// grpc.Server's to end. It may be called twice.
+func (s *Server) Close() error {
+	s.metrics.registered.UnregisterAll()
+	return nil
+}
+
+// GRPCOptions returns what a grpc.Server must be made with to serve a Server: the
+// codec, the decompressor for snappy, and leave for clients to ping as often as
+// Thanos' do. They go before the host's own options, and before those of package
+// receive/writestore, whose messages are larger: of two options that set the same
+// the later wins. Other services of the server are not affected.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(grpcwire.Codec{}),
+		grpcwire.SnappyDecompression(defaultRequestBytes),
+		grpcwire.Pings(),
+	}
+}
+
+// SnappyServerOption has a server compress all that its services answer, in the
+// framed format of snappy. All of its clients must understand that, as Thanos'
+// programs do, and connections with SnappyDialOptions. gRPC can leave it to a client
+// only with a compressor that is registered for the whole process: if the host has
+// registered one named snappy, clients that use it are answered in it without this
+// option.
+func SnappyServerOption() grpc.ServerOption { return grpcwire.SnappyCompression() }
+
+// Register adds the services to a server, which must have been made with what
+// GRPCOptions returns, before it serves.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	r.RegisterService(&grpc.ServiceDesc{
+		ServiceName: storeService, HandlerType: (*any)(nil), Metadata: "store/storepb/rpc.proto",
+		Methods: []grpc.MethodDesc{
+			s.unary("LabelNames", labelNamesMethod, func(ctx context.Context, body []byte) (encoded, error) {
+				return s.labels(ctx, body, false)
+			}),
+			s.unary("LabelValues", labelValuesMethod, func(ctx context.Context, body []byte) (encoded, error) {
+				return s.labels(ctx, body, true)
+			}),
+		},
+		Streams: []grpc.StreamDesc{s.stream("Series", s.series)},
+	}, s)
+	r.RegisterService(&grpc.ServiceDesc{
+		ServiceName: infoService, HandlerType: (*any)(nil), Metadata: "info/infopb/rpc.proto",
+		Methods: []grpc.MethodDesc{s.unary("Info", infoMethod, s.info)},
+	}, s)
+	if _, ok := s.source.(storage.ExemplarQueryable); ok {
+		r.RegisterService(&grpc.ServiceDesc{
+			ServiceName: exemplarsService, HandlerType: (*any)(nil), Metadata: "exemplars/exemplarspb/rpc.proto",
+			Streams: []grpc.StreamDesc{s.stream("Exemplars", s.exemplars)},
+		}, s)
+	}
+	if _, ok := s.source.(metadataSource); ok {
+		r.RegisterService(&grpc.ServiceDesc{
+			ServiceName: metadataService, HandlerType: (*any)(nil), Metadata: "metadata/metadatapb/rpc.proto",
+			Streams: []grpc.StreamDesc{s.stream("MetricMetadata", s.metricMetadata)},
+		}, s)
+	}
+}
+
+// unary makes a method of a function.
+func (s *Server) unary(name, path string, answer func(context.Context, []byte) (encoded, error)) grpc.MethodDesc {
+	call := func(ctx context.Context, body []byte) (any, error) {
+		defer s.metrics.begin(name)()
+		m, err := answer(ctx, body)
+		err = s.statusOf(ctx, name, err)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
+	}
+	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+		req := &received{}
+		if err := decode(req); err != nil {
+			return nil, withoutCodec(err)
+		}
+		if interceptor == nil {
+			return call(ctx, req.body)
+		}
+		return interceptor(ctx, req, &grpc.UnaryServerInfo{Server: s, FullMethod: path}, func(ctx context.Context, req any) (any, error) {
+			return call(ctx, req.(*received).body)
+		})
+	}}
+}
+
+// stream makes a method that answers with many messages of a function.
+func (s *Server) stream(name string, answer func([]byte, grpc.ServerStream) error) grpc.StreamDesc {
+	return grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
+		defer s.metrics.begin(name)()
+		req := &received{}
+		if err := stream.RecvMsg(req); err != nil {
+			return withoutCodec(err)
+		}
+		return s.statusOf(stream.Context(), name, answer(req.body, stream))
+	}}
+}
+
+// withoutCodec words why a message could not be read: our codec takes any.
+func withoutCodec(err error) error {
+	if status.Code(err) != codes.Internal {
+		return err
+	}
+	return status.Errorf(codes.Internal, "the server was not made with what storeapi.Server.GRPCOptions returns: %v", err)
+}
+
+// tenantKey is the metadata in which a Client says on whose behalf it reads, where
+// the read options do. It narrows a read. Thanos' key thanos-tenant does not: Thanos
+// Query sends it always.
+const tenantKey = "varve-tenant"
+
+// reading returns the context for a read of the source.
+func reading(ctx context.Context, strict bool) context.Context {
+	opts := readopts.Options{Partial: !strict}
+	if values := metadata.ValueFromIncomingContext(ctx, tenantKey); len(values) == 1 {
+		opts.Tenant = values[0]
+	}
+	return readopts.With(ctx, opts)
+}
+
+// querier opens one on the source.
+func (s *Server) querier(mint, maxt int64, without []string) (storage.ChunkQuerier, error) {
+	if len(without) == 0 {
+		return s.source.ChunkQuerier(mint, maxt)
+	}
+	if w, ok := s.source.(withouter); ok {
+		return w.ChunkQuerierWithout(mint, maxt, without)
+	}
+	q, err := s.source.ChunkQuerier(mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	return extlabels.NewChunkQuerier(q, labels.EmptyLabels(), without), nil
+}
