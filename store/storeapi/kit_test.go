@@ -9,6 +9,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"google.golang.org/grpc"
@@ -154,3 +155,5 @@ func drawLabels(draw *rapid.T) labels.Labels {
 	}
 	return b.Labels()
 }
+
+func nilMetadata() map[string][]metadata.Metadata { return map[string][]metadata.Metadata{} }

@@ -182,7 +182,7 @@ func (s *Server) stream(name string, answer func([]byte, grpc.ServerStream) erro
 		defer s.metrics.begin(name)()
 		req := &received{}
 		if err := stream.RecvMsg(req); err != nil {
-			return withoutCodec(err)
+			return err
 		}
 		return s.statusOf(stream.Context(), name, answer(req.body, stream))
 	}}
