@@ -1,20 +1,20 @@
 package storeapi
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
+	"context"
+	"slices"
 
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
-// encAggregates is the encoding of a chunk of a downsampled block. Its data is five
-// slots, those of fields 4 to 8 of the message AggrChunk.
-const encAggregates chunkenc.Encoding = 0xff
-
 // aggregateCount is how many chunks an AggrChunk can have: raw, count, sum, min,
-// max, counter, in the order of the enum Aggr and of the fields 3 to 8.
+// max, counter, in the order of the enum Aggr and of the fields 3 to 8. All but the
+// first are the slots of an aggrchunk.Chunk, in their order.
 const aggregateCount = 6
 
 // aggregateSet is what a request wants of chunks of aggregates, a bit for each
@@ -25,6 +25,14 @@ func (s *aggregateSet) add(aggr uint64) {
 	if aggr < aggregateCount {
 		*s |= 1 << aggr
 	}
+}
+
+// setOf is what a request wants that wants these.
+func setOf(list []aggrchunk.Aggregate) (s aggregateSet) {
+	for _, a := range list {
+		s.add(1 + uint64(a))
+	}
+	return s
 }
 
 // unpack adds a packed list.
@@ -56,30 +64,62 @@ func (s aggregateSet) append(b []byte, num protowire.Number) []byte {
 // wants tells whether an aggregate is wanted. Whoever names none gets all.
 func (s aggregateSet) wants(aggr int) bool { return s&^1 == 0 || s&(1<<aggr) != 0 }
 
-// splitAggregates takes the data of a chunk of aggregates apart. The parts point
-// into data; those that are absent or not wanted are empty. The first is raw, which
-// there never is.
-func splitAggregates(data []byte, wanted aggregateSet) (parts [aggregateCount]part, err error) {
+// partsOf returns the aggregates of a chunk that are wanted. The first, raw, is
+// empty, and so are those that are absent.
+func partsOf(c *aggrchunk.Chunk, wanted aggregateSet) (parts [aggregateCount]part) {
 	for aggr := 1; aggr < aggregateCount; aggr++ {
-		length, n := binary.Uvarint(data)
-		if n <= 0 {
-			return parts, fmt.Errorf("a chunk of aggregates ends before the %d. of them", aggr)
+		if slot, ok := c.Slot(aggrchunk.Aggregate(aggr - 1)); ok && wanted.wants(aggr) {
+			parts[aggr] = part{slot.Encoding, slot.Data}
 		}
-		if data = data[n:]; length == 0 {
-			continue
-		}
-		if length >= uint64(len(data)) { // a byte before it is the encoding
-			return parts, fmt.Errorf("a chunk of aggregates has %d bytes for the %d. of them, which has %d", len(data), aggr, length)
-		}
-		if wanted.wants(aggr) {
-			parts[aggr] = part{chunkenc.Encoding(data[0]), data[1 : 1+length : 1+length]}
-		}
-		data = data[1+length:]
 	}
-	return parts, nil
+	return parts
 }
 
-// aggregates makes a chunk of what a downsampled block has.
-func (d *frameDecoder) aggregates([aggregateCount]part) (chunkenc.Chunk, error) {
-	return nil, errors.New("it holds aggregates of a downsampled block, which cannot be read")
+// newAggregates makes a chunk of what has come of a downsampled block.
+func newAggregates(parts [aggregateCount]part) chunkenc.Chunk {
+	var slots [aggregateCount - 1]aggrchunk.Slot
+	for i, p := range parts[1:] {
+		slots[i] = aggrchunk.Slot{Encoding: p.enc, Data: p.data}
+	}
+	return aggrchunk.New(slots)
 }
+
+// ordinary returns chunks that any reader understands, with what a function wants of
+// the chunks of aggregates among list, which is in order of time. Readers that pass
+// them on get them as they are.
+func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunks.Meta, error) {
+	aggregated := func(m chunks.Meta) bool { _, ok := m.Chunk.(*aggrchunk.Chunk); return ok }
+	if aggrchunk.IsAsStored(ctx) || !slices.ContainsFunc(list, aggregated) {
+		return list, nil
+	}
+	wanted := aggrchunk.ForFunc(function)
+	var out []chunks.Meta
+	for _, m := range list {
+		c, ok := m.Chunk.(*aggrchunk.Chunk)
+		if !ok {
+			out = append(out, m)
+			continue
+		}
+		some, err := aggrchunk.Ordinary(m, c, wanted, func(enc chunkenc.Encoding, data []byte) (chunkenc.Chunk, error) {
+			return part{enc, data}.chunk()
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+	}
+	if !slices.ContainsFunc(out, aggregated) {
+		return out, nil
+	}
+	// What is left are counters, which take all chunks in order.
+	set := aggrchunk.Counters(&loneSet{series: &clientSeries{receivedSeries{chunks: out}}})
+	return storage.ExpandChunks(set.At().Iterator(nil))
+}
+
+// loneSet is a set of one series.
+type loneSet struct {
+	storage.ChunkSeriesSet
+	series storage.ChunkSeries
+}
+
+func (s *loneSet) At() storage.ChunkSeries { return s.series }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/extlabels"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
@@ -71,9 +73,18 @@ func (q *clientQuerier) request(ctx context.Context, hints *storage.SelectHints,
 		mint: q.mint, maxt: q.maxt, matchers: matchers, strict: !opts.Partial,
 		without: q.without, removed: len(q.without) > 0, batch: int64(q.client.opts.BatchSize),
 	}
+	if !aggrchunk.IsAsStored(ctx) {
+		req.aggregates = setOf(aggrchunk.ForFunc(""))
+	}
+	req.maxResolution = opts.MaxResolution.Milliseconds()
 	if hints == nil {
 		return req
 	}
+	if !aggrchunk.IsAsStored(ctx) {
+		req.aggregates = setOf(aggrchunk.ForFunc(hints.Func))
+	}
+	rng := time.Duration(hints.Range) * time.Millisecond
+	req.maxResolution = aggrchunk.CapResolution(opts.MaxResolution, hints.Func, rng).Milliseconds()
 	req.mint, req.maxt = max(q.mint, hints.Start), min(q.maxt, hints.End)
 	req.skipChunks = hints.Func == "series"
 	req.limit = int64(max(hints.Limit, 0))

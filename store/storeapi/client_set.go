@@ -3,6 +3,7 @@ package storeapi
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -111,7 +112,11 @@ func (s *clientSet) merged() (receivedSeries, bool) {
 		if s.err != nil { // so that it may lack some
 			return one, false
 		}
-		one.chunks = sortedsets.Chunks(one.chunks)
+		var err error
+		if one.chunks, err = ordinary(s.ctx, sortedsets.Chunks(one.chunks), s.req.hints.fn); err != nil {
+			s.fail(s.client.nonsense(seriesMethod, fmt.Errorf("series %s: %w", one.labels, err)))
+			return one, false
+		}
 		if len(one.chunks) > 0 || s.req.skipChunks {
 			return one, true
 		}

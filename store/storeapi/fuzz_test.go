@@ -113,18 +113,3 @@ func FuzzRequests(f *testing.F) {
 		_, _ = decodeMetadata(body, nilMetadata())
 	})
 }
-
-// FuzzAggregates takes chunks of aggregates apart.
-func FuzzAggregates(f *testing.F) {
-	f.Add([]byte{3, 1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0}, uint8(0))
-	f.Fuzz(func(t *testing.T, data []byte, wanted uint8) {
-		parts, err := splitAggregates(data, aggregateSet(wanted))
-		total := 0
-		for _, p := range parts {
-			total += len(p.data)
-		}
-		if err == nil && total > len(data) {
-			t.Fatalf("%d bytes of %d", total, len(data))
-		}
-	})
-}

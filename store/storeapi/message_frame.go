@@ -173,7 +173,7 @@ func (d *frameDecoder) chunk(body []byte) (m chunks.Meta, ok bool, err error) {
 	case !found:
 		return m, false, errors.New("a chunk has no data")
 	case len(parts[0].data) == 0:
-		m.Chunk, err = d.aggregates(parts)
+		m.Chunk = newAggregates(parts)
 	default:
 		m.Chunk, err = parts[0].chunk()
 	}

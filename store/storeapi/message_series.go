@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/chunkcheck"
 )
 
@@ -91,17 +92,15 @@ type sentChunk struct {
 func newSentChunk(m chunks.Meta, wanted aggregateSet) (c sentChunk, ok bool, err error) {
 	c = sentChunk{mint: m.MinTime, maxt: m.MaxTime}
 	c.bytes = sizeInt(fieldMinTime, c.mint) + sizeInt(fieldMaxTime, c.maxt)
-	if m.Chunk.Encoding() != encAggregates {
+	aggregates, ok := m.Chunk.(*aggrchunk.Chunk)
+	if !ok {
 		if c.raw, err = newPart(m.Chunk); err != nil {
 			return c, false, err
 		}
 		c.bytes += sizeMessage(fieldRaw, c.raw.size())
 		return c, true, nil
 	}
-	parts, err := splitAggregates(m.Chunk.Bytes(), wanted)
-	if err != nil {
-		return c, false, err
-	}
+	parts, ok := partsOf(aggregates, wanted), false
 	c.aggregates = &parts
 	for aggr, p := range parts {
 		if len(p.data) > 0 {

@@ -3,6 +3,8 @@ package storeapi
 import (
 	"context"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/extlabels"
 	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/internal/readopts"
@@ -201,13 +204,20 @@ func withoutCodec(err error) error {
 // Query sends it always.
 const tenantKey = "varve-tenant"
 
-// reading returns the context for a read of the source.
-func reading(ctx context.Context, strict bool) context.Context {
-	opts := readopts.Options{Partial: !strict}
+// reading returns the context for a read of the source, whose data may be as coarse
+// as resolution, in ms. Chunks of downsampled blocks are passed on as they are.
+func reading(ctx context.Context, strict bool, resolution int64) context.Context {
+	opts := readopts.Options{Partial: !strict, MaxResolution: millis(resolution)}
 	if values := metadata.ValueFromIncomingContext(ctx, tenantKey); len(values) == 1 {
 		opts.Tenant = values[0]
 	}
-	return readopts.With(ctx, opts)
+	return readopts.With(aggrchunk.AsStored(ctx), opts)
+}
+
+// millis makes a duration of a number of them that may be any, as that of someone
+// who accepts whatever there is.
+func millis(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // querier opens one on the source.

@@ -21,7 +21,7 @@ func (s *Server) labels(ctx context.Context, body []byte, values bool) (encoded,
 	if values && slices.Contains(req.without, req.label) {
 		return nil, nil
 	}
-	res, err := s.readLabels(reading(ctx, req.strict), req)
+	res, err := s.readLabels(reading(ctx, req.strict, 0), req)
 	return res, sourceError(err, req.strict)
 }
 

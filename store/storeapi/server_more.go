@@ -34,7 +34,7 @@ func (s *Server) exemplars(body []byte, stream grpc.ServerStream) error {
 	if len(selectors) == 0 {
 		return nil
 	}
-	results, warnings, err := s.readExemplars(reading(stream.Context(), req.strict), req, selectors)
+	results, warnings, err := s.readExemplars(reading(stream.Context(), req.strict, 0), req, selectors)
 	if err != nil {
 		return sourceError(err, req.strict)
 	}
@@ -70,7 +70,7 @@ func (s *Server) metricMetadata(body []byte, stream grpc.ServerStream) error {
 	if req.limit == 0 { // which is none at all, and negative is no limit
 		return nil
 	}
-	found, err := s.source.(metadataSource).MetricMetadata(reading(stream.Context(), req.strict), req.metric, int(max(req.limit, 0)))
+	found, err := s.source.(metadataSource).MetricMetadata(reading(stream.Context(), req.strict, 0), req.metric, int(max(req.limit, 0)))
 	if err != nil && (found == nil || req.strict) {
 		return sourceError(err, req.strict)
 	}

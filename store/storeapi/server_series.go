@@ -24,7 +24,7 @@ func (s *Server) series(body []byte, stream grpc.ServerStream) error {
 	if err != nil {
 		return &requestError{err}
 	}
-	return s.sendSeries(reading(stream.Context(), req.strict), req, stream)
+	return s.sendSeries(reading(stream.Context(), req.strict, req.maxResolution), req, stream)
 }
 
 // sendSeries reads what is asked for and sends it as it comes: SendMsg waits for a
