@@ -19,7 +19,7 @@ var exceptions = map[string]string{
 
 func TestPromQLScripts(t *testing.T) {
 	engine := newEngine(t, promqltest.DefaultMaxSamplesPerQuery)
-	for _, name := range []string{"head", "bucket"} {
+	for _, name := range []string{"head", "bucket", "bucket behind gRPC"} {
 		t.Run(name, func(t *testing.T) {
 			promqltest.RunBuiltinTestsWithStorage(scripts{t}, engine, func(t testing.TB) storage.Storage {
 				return &recorded{t: t, wire: wirings[name]}

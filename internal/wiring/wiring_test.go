@@ -29,6 +29,12 @@ var wirings = map[string]wiring{
 	"head and bucket":                      headAndBucket,
 	"half head, half bucket":               halfAndHalf,
 	"bucket that fails one request in ten": flakyBucket,
+
+	"bucket behind gRPC":                behindGRPC(bucketOnly, false),
+	"bucket behind gRPC, compressed":    behindGRPC(bucketOnly, true),
+	"halves, behind gRPC":               behindGRPC(halfAndHalf, false),
+	"head and bucket, each behind gRPC": bothBehindGRPC,
+	"head, twice behind gRPC":           twiceBehindGRPC,
 }
 
 // external are the labels of everything that is stored here.
