@@ -12,6 +12,7 @@ import (
 // settings are what the flags say.
 type settings struct {
 	httpAddress, bucketConfig, limitsConfig, logLevel string
+	grpc                                              cli.GRPC
 	tenantHeader, defaultTenant                       *string
 	dataDir                                           cli.Folder
 	external                                          cli.Labels
@@ -28,6 +29,7 @@ func parse(args []string) (*settings, error) {
 	}
 	flags := flag.NewFlagSet("allinone", flag.ContinueOnError)
 	flags.StringVar(&s.httpAddress, "http-address", "127.0.0.1:10902", "`address` to serve HTTP on")
+	s.grpc.Define(flags, "127.0.0.1:10901", "to serve Thanos' StoreAPI on, so that a Thanos Query can ask what is here")
 	flags.StringVar(&s.bucketConfig, "objstore.config-file", "", "`file` with the type, config and prefix of the bucket in YAML")
 	flags.StringVar(&s.limitsConfig, "receive.limits-config-file", "", "`file` with limits in YAML, as for Thanos Receive; read again when it changes")
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")

@@ -26,6 +26,7 @@ import (
 	"github.com/varve-tsdb/varve/receive"
 	"github.com/varve-tsdb/varve/receive/otlp"
 	"github.com/varve-tsdb/varve/store"
+	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 func main() {
@@ -50,10 +51,15 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer listener.Close()
-	return serve(ctx, set, listener, log)
+	stores, err := set.grpc.Listen(log)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	return serve(ctx, set, listener, stores, log)
 }
 
-func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.Logger) (err error) {
+func serve(ctx context.Context, set *settings, listener net.Listener, stores *cli.GRPCListener, log *slog.Logger) (err error) {
 	reg := cli.Registry()
 	bkt, err := cli.Bucket(set.bucketConfig, set.dataDir.Join("bucket"), log, reg)
 	if err != nil {
@@ -113,6 +119,10 @@ func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.
 	if err != nil {
 		return err
 	}
+	remote, err := storeapi.NewServer(all, storeapi.ServerOptions{Registerer: reg})
+	if err != nil {
+		return err
+	}
 
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/receive", write)
@@ -130,6 +140,7 @@ func serve(ctx context.Context, set *settings, listener net.Listener, log *slog.
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
+	g.Go(func() error { return stores.ServeStoreAPI(running, remote, log) })
 	for _, run := range []func(context.Context) error{heads.Run, hist.Run, ship.Run, self.Run, limits.Run} {
 		g.Go(func() error { return run(running) })
 	}

@@ -33,13 +33,15 @@ func TestFlagsAreRefusedByName(t *testing.T) {
 		{"objstore.price-per-gigabyte", "-1", "not an amount"},
 		{"http-address", taken.Addr().String(), "choose another"},
 		{"http-address", "nonsense", "choose another"},
+		{"grpc-address", taken.Addr().String(), "choose another"},
+		{"grpc-server-tls-cert", "nowhere", "give --grpc-server-tls-key too"},
 		{"log.level", "loud", "debug, info, warn or error"},
 	} {
 		dir := filepath.Join(t.TempDir(), "data")
 		// Were the flag taken, the end of ctx would end the program in good order.
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := run(ctx, []string{"--data-dir", dir, "--http-address", "127.0.0.1:0", "--" + c.flag + "=" + c.value})
+		err := run(ctx, []string{"--data-dir", dir, "--http-address", "127.0.0.1:0", "--grpc-address", "127.0.0.1:0", "--" + c.flag + "=" + c.value})
 		if err == nil || !strings.Contains(err.Error(), "-"+c.flag) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("--%s=%s: %v", c.flag, c.value, err)
 		}

@@ -22,9 +22,13 @@ func TestReadyOnceTenantsAreOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stores, err := (&cli.GRPC{Address: "127.0.0.1:0"}).Listen(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, set, listener, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- serve(ctx, set, listener, stores, slog.New(slog.DiscardHandler)) }()
 	clitest.NotReadyUntil(t, fmt.Sprintf("http://%s/-/ready", listener.Addr()), open)
 	cancel()
 	if err := <-done; err != nil {

@@ -13,8 +13,9 @@ import (
 
 // settings are what the flags say.
 type settings struct {
-	writeAddress, grpcAddress, httpAddress    string
-	writeTLS, grpcTLS                         cli.ServerTLS
+	writeAddress, httpAddress                 string
+	grpc                                      cli.GRPC
+	writeTLS                                  cli.ServerTLS
 	peerTLS                                   cli.ClientTLS
 	dataDir                                   cli.Folder
 	external                                  cli.Labels
@@ -51,10 +52,9 @@ func parse(args []string) (*settings, error) {
 	}
 	flags := flag.NewFlagSet("receive", flag.ContinueOnError)
 	flags.StringVar(&s.writeAddress, "remote-write.address", "0.0.0.0:19291", "`address` to take remote write on, at /api/v1/receive, and OTLP, at /api/v1/otlp/v1/metrics")
-	flags.StringVar(&s.grpcAddress, "grpc-address", "0.0.0.0:10901", "`address` where other receivers forward series to")
+	s.grpc.Define(flags, "0.0.0.0:10901", "where other receivers forward series to, and Thanos Query asks for them")
 	flags.StringVar(&s.httpAddress, "http-address", "0.0.0.0:10902", "`address` of metrics, probes and the query API")
 	s.writeTLS.Define(flags, "remote-write.server-tls", "--remote-write.address")
-	s.grpcTLS.Define(flags, "grpc-server-tls", "--grpc-address")
 	s.peerTLS.Define(flags, "remote-write.client-tls", "remote-write.client-server-name", "other receivers")
 	flags.Var(&s.external, "label", "external label `name=\"value\"` of all that is stored here (repeatable)")
 	flags.Var(&s.dataDir, "tsdb.path", "`folder` for heads and blocks")

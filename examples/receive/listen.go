@@ -3,12 +3,10 @@ package main
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
+	"github.com/varve-tsdb/varve/examples/internal/cli"
 )
 
 // listeners are what this process is reached by.
@@ -21,12 +19,12 @@ func listen(s *settings, log *slog.Logger) (l listeners, err error) {
 		at            *net.Listener
 		flag, address string
 	}{
-		{&l.grpc, "grpc-address", s.grpcAddress},
+		{&l.grpc, "grpc-address", s.grpc.Address},
 		{&l.writes, "remote-write.address", s.writeAddress},
 		{&l.http, "http-address", s.httpAddress},
 	} {
-		if *one.at, err = net.Listen("tcp", one.address); err != nil {
-			return l, errors.Join(fmt.Errorf("--%s %s: %w; choose another, as host:port", one.flag, one.address, err), l.close())
+		if *one.at, err = cli.ListenOn(one.flag, one.address); err != nil {
+			return l, errors.Join(err, l.close())
 		}
 	}
 	// HTTP/2 would have all shards of a Prometheus share one connection.
@@ -50,13 +48,4 @@ func (l listeners) close() (err error) {
 		}
 	}
 	return err
-}
-
-// grpcTLS returns the TLS that the flags ask for of the gRPC server, if any.
-func grpcTLS(s *settings, log *slog.Logger) ([]grpc.ServerOption, error) {
-	config, err := s.grpcTLS.Config(log, "h2")
-	if err != nil || config == nil {
-		return nil, err
-	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(config))}, nil
 }

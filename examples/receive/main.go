@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 
 func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err error) {
 	reg := cli.Registry()
-	creds, err := grpcTLS(s, log)
+	creds, err := s.grpc.Credentials(log)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,12 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	grpcServer := grpc.NewServer(append(peers.GRPCOptions(), creds...)...)
+	api, err := kept.storeAPI(reg)
+	if err != nil {
+		return err
+	}
+	grpcServer := grpc.NewServer(slices.Concat(api.GRPCOptions(), peers.GRPCOptions(), creds)...)
+	api.Register(grpcServer)
 	peers.Register(grpcServer)
 
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

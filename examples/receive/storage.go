@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	promstorage "github.com/prometheus/prometheus/storage"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/block"
@@ -16,6 +17,7 @@ import (
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
+	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 // storage is what is kept here, and on its way into the bucket if there is one.
@@ -82,6 +84,16 @@ func (kept storage) close() error {
 		err = errors.Join(err, kept.bkt.Close())
 	}
 	return err
+}
+
+// storeAPI serves what is kept here to Thanos Query and the like. Where that is
+// nothing it says so.
+func (kept storage) storeAPI(reg prometheus.Registerer) (*storeapi.Server, error) {
+	var source promstorage.ChunkQueryable = query.NewFanout(nil, query.FanoutOptions{})
+	if kept.heads != nil {
+		source = kept.heads
+	}
+	return storeapi.NewServer(source, storeapi.ServerOptions{Component: "receive", Registerer: reg})
 }
 
 // handleQueries answers PromQL over what is kept here.

@@ -81,7 +81,7 @@ func startVMAgent(t *testing.T, name string, target *countedTarget, write string
 func TestAgents(t *testing.T) {
 	allinone, address, dataDir := example(t, "allinone"), freeAddress(t), t.TempDir()
 	begin := func() *process {
-		p := start(t, "allinone", allinone, "--http-address="+address, "--data-dir="+dataDir, "--log.level=debug")
+		p := start(t, "allinone", allinone, "--http-address="+address, "--grpc-address="+freeAddress(t), "--data-dir="+dataDir, "--log.level=debug")
 		p.ready(t, "http://"+address+"/-/ready")
 		return p
 	}

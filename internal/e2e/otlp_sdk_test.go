@@ -24,7 +24,7 @@ import (
 func startAllinone(t *testing.T) *varve {
 	t.Helper()
 	v := &varve{address: freeAddress(t)}
-	v.process = start(t, "allinone", example(t, "allinone"), "--http-address="+v.address, "--data-dir="+t.TempDir(), "--log.level=debug")
+	v.process = start(t, "allinone", example(t, "allinone"), "--http-address="+v.address, "--grpc-address="+freeAddress(t), "--data-dir="+t.TempDir(), "--log.level=debug")
 	v.ready(t, "http://"+v.address+"/-/ready")
 	return v
 }

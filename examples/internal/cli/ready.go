@@ -22,6 +22,17 @@ func Ready(opening func() int) http.HandlerFunc {
 	}
 }
 
+// ReadyWhen answers a readiness probe: 503 as long as ready returns why not.
+func ReadyWhen(ready func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprint(w, "OK\n")
+	}
+}
+
 func tenants(n int) string {
 	if n == 1 {
 		return "1 tenant is"

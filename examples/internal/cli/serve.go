@@ -47,10 +47,13 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 }
 
 // Listen listens on what --http-address says.
-func Listen(address string) (net.Listener, error) {
+func Listen(address string) (net.Listener, error) { return ListenOn("http-address", address) }
+
+// ListenOn listens on what a flag says.
+func ListenOn(flag, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--http-address %s: %w; choose another, as host:port", address, err)
+		return nil, fmt.Errorf("--%s %s: %w; choose another, as host:port", flag, address, err)
 	}
 	return l, nil
 }

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/varve-tsdb/varve/store/storeapi"
+)
+
+// GRPC is the flags of a gRPC server, by the names that Thanos gives them.
+type GRPC struct {
+	Address string
+	TLS     ServerTLS
+}
+
+// Define defines the flags.
+func (g *GRPC) Define(flags *flag.FlagSet, address, what string) {
+	flags.StringVar(&g.Address, "grpc-address", address, "`address` "+what)
+	g.TLS.Define(flags, "grpc-server-tls", "--grpc-address")
+}
+
+// Credentials are the options of a server that the flags ask for, if any.
+func (g *GRPC) Credentials(log *slog.Logger) ([]grpc.ServerOption, error) {
+	config, err := g.TLS.Config(log, "h2")
+	if err != nil || config == nil {
+		return nil, err
+	}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(config))}, nil
+}
+
+// Listen listens on the address.
+func (g *GRPC) Listen(log *slog.Logger) (*GRPCListener, error) {
+	creds, err := g.Credentials(log)
+	if err != nil {
+		return nil, err
+	}
+	l, err := ListenOn("grpc-address", g.Address)
+	return &GRPCListener{l, creds}, err
+}
+
+// GRPCListener is where a gRPC server will be reached.
+type GRPCListener struct {
+	net.Listener
+	creds []grpc.ServerOption
+}
+
+// ServeStoreAPI serves the StoreAPI until ctx is done; see ServeGRPC.
+func (l *GRPCListener) ServeStoreAPI(ctx context.Context, api *storeapi.Server, log *slog.Logger) error {
+	server := grpc.NewServer(append(api.GRPCOptions(), l.creds...)...)
+	api.Register(server)
+	return ServeGRPC(ctx, l.Listener, server, log)
+}
+
+// Endpoints is the flags of a client of the StoreAPI, by the names that Thanos gives
+// them.
+type Endpoints struct {
+	Addresses   Strings
+	compression string
+	tls         ClientTLS
+}
+
+// Define defines the flags.
+func (e *Endpoints) Define(flags *flag.FlagSet) {
+	flags.Var(&e.Addresses, "endpoint", "`address` of a server of the StoreAPI, as host:port (repeatable)")
+	flags.Var(&e.Addresses, "store", "the same by an older name")
+	flags.StringVar(&e.compression, "grpc-compression", "none", "compression of what goes to and comes from endpoints: none or snappy")
+	e.tls.Define(flags, "grpc-client-tls", "grpc-client-server-name", "endpoints")
+}
+
+// Open returns a client of each endpoint, and what closes their connections.
+func (e *Endpoints) Open(log *slog.Logger, reg prometheus.Registerer) (clients []*storeapi.Client, closeAll func(), err error) {
+	dial, err := e.dialOptions(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	var conns []*grpc.ClientConn
+	closeAll = func() {
+		for _, conn := range conns {
+			_ = conn.Close() // it was a client's only
+		}
+	}
+	seen := map[string]bool{}
+	for _, address := range e.Addresses {
+		if _, _, err := net.SplitHostPort(address); err != nil || seen[address] {
+			closeAll()
+			return nil, nil, fmt.Errorf("--endpoint %s: it has to be host:port, and each only once; discovery by DNS or files is not there", address)
+		}
+		seen[address] = true
+		conn, err := grpc.NewClient(address, dial...)
+		if err == nil {
+			conns = append(conns, conn)
+			var client *storeapi.Client
+			client, err = storeapi.NewClient(conn, storeapi.ClientOptions{
+				Name: address, Logger: log, Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"endpoint": address}, reg),
+			})
+			clients = append(clients, client)
+		}
+		if err != nil {
+			closeAll()
+			return nil, nil, fmt.Errorf("--endpoint %s: %w", address, err)
+		}
+	}
+	return clients, closeAll, nil
+}
+
+func (e *Endpoints) dialOptions(log *slog.Logger) ([]grpc.DialOption, error) {
+	dial := storeapi.DialOptions()
+	switch e.compression {
+	case "", "none":
+	case "snappy":
+		dial = append(dial, storeapi.SnappyDialOptions()...)
+	default:
+		return nil, fmt.Errorf("--grpc-compression is %q, must be none or snappy", e.compression)
+	}
+	creds := insecure.NewCredentials()
+	config, err := e.tls.Config(log)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil {
+		creds = credentials.NewTLS(config)
+	}
+	return append(dial, grpc.WithTransportCredentials(creds)), nil
+}

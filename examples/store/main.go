@@ -1,0 +1,107 @@
+// Command store serves the blocks of a bucket, with the flags of Thanos Store: to
+// Thanos Query and examples/query by gRPC, and to Grafana by PromQL over HTTP. The
+// blocks may be Varve's or Thanos', downsampled ones too.
+//
+// /-/ready answers 503 until the bucket has been looked into once.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-tsdb/varve/examples/internal/cli"
+	"github.com/varve-tsdb/varve/query"
+	"github.com/varve-tsdb/varve/store"
+	"github.com/varve-tsdb/varve/store/storeapi"
+)
+
+func main() {
+	err := run(cli.Interrupted(), os.Args[1:])
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "store:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	set, err := parse(args)
+	if err != nil {
+		return err
+	}
+	log, err := cli.Logger(set.logLevel)
+	if err != nil {
+		return err
+	}
+	listener, err := cli.Listen(set.httpAddress) // before anything is created on disk
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	stores, err := set.grpc.Listen(log)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
+	return serve(ctx, set, listener, stores, log)
+}
+
+func serve(ctx context.Context, set *settings, listener net.Listener, stores *cli.GRPCListener, log *slog.Logger) (err error) {
+	reg := cli.Registry()
+	bkt, err := cli.Bucket(set.bucketConfig, "", log, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bkt.Close()) }()
+	hist, err := store.Open(bkt, string(set.dataDir), store.Options{
+		SyncInterval: time.Duration(set.interval), ConsistencyDelay: time.Duration(set.consistency),
+		IgnoreDeletionMarksDelay: set.marks.OrForever(), Logger: log, Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, hist.Close()) }()
+	// A bucket that nobody has looked into is not ready, so that it is not taken for
+	// an empty one.
+	ready := func() error {
+		q, err := hist.ChunkQuerier(0, 0)
+		if err != nil {
+			return err
+		}
+		return q.Close()
+	}
+	remote, err := storeapi.NewServer(hist, storeapi.ServerOptions{Component: "store", Ready: ready, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	engine, err := query.NewEngine(query.EngineOptions{Logger: log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	api, err := query.NewHandler(engine, hist, query.HandlerOptions{Logger: log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
+	mux.HandleFunc("/-/ready", cli.ReadyWhen(ready))
+	mux.Handle("/", api)
+
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
+	g.Go(func() error { return stores.ServeStoreAPI(running, remote, log) })
+	g.Go(func() error { return hist.Run(running) })
+	log.Info("serving the bucket", "grpc", stores.Addr(), "http", listener.Addr())
+	return g.Wait()
+}
