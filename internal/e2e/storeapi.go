@@ -117,15 +117,15 @@ func startThanosQuery(t *testing.T, endpoints ...string) string {
 	return address
 }
 
-// startVarveQuery is startThanosQuery for the example.
-func startVarveQuery(t *testing.T, more []string, endpoints ...string) string {
+// startVarveQuery is startThanosQuery for the example program query.
+func startVarveQuery(t *testing.T, binary string, more []string, endpoints ...string) string {
 	t.Helper()
 	address := freeAddress(t)
 	args := append([]string{"--http-address=" + address, "--grpc-address=" + freeAddress(t), "--query.replica-label=replica", "--query.replica-label=receive_replica", "--log.level=debug"}, more...)
 	for _, e := range endpoints {
 		args = append(args, "--endpoint="+e)
 	}
-	start(t, "varve-query", example(t, "query"), args...).ready(t, "http://"+address+"/-/ready")
+	start(t, "varve-query", binary, args...).ready(t, "http://"+address+"/-/ready")
 	return address
 }
 

@@ -32,7 +32,7 @@ func shippedBucket(t *testing.T, s scrapes, replica string) string {
 // A Thanos Query lists our store, our receiver and allinone as healthy, and answers
 // over them as our own querier does.
 func TestThanosQueryAsksVarve(t *testing.T) {
-	samples := newScrapes()
+	samples, query := newScrapes(), example(t, "query")
 	bucket := shippedBucket(t, samples, "store")
 
 	store := struct{ grpc, http string }{freeAddress(t), freeAddress(t)}
@@ -63,7 +63,7 @@ func TestThanosQueryAsksVarve(t *testing.T) {
 		}
 		return nil
 	})
-	ours := startVarveQuery(t, nil, endpoints...)
+	ours := startVarveQuery(t, query, nil, endpoints...)
 	sameOverStores(t, thanos, ours, samples)
 	for _, address := range []string{thanos, ours} {
 		e, err := getGet(address, "/api/v1/query", url.Values{"query": {onlyExternal}, "time": {strconv.FormatInt(samples.to.Unix(), 10)}, "partial_response": {"false"}})
@@ -73,11 +73,11 @@ func TestThanosQueryAsksVarve(t *testing.T) {
 	}
 
 	t.Run("compressed", func(t *testing.T) {
-		sameOverStores(t, thanos, startVarveQuery(t, []string{"--grpc-compression=snappy"}, endpoints...), samples)
+		sameOverStores(t, thanos, startVarveQuery(t, query, []string{"--grpc-compression=snappy"}, endpoints...), samples)
 	})
 	t.Run("by way of our querier", func(t *testing.T) {
 		middle := freeAddress(t)
-		startVarveQuery(t, []string{"--grpc-address=" + middle}, endpoints...)
+		startVarveQuery(t, query, []string{"--grpc-address=" + middle}, endpoints...)
 		sameOverStores(t, startThanosQuery(t, middle), ours, samples)
 	})
 }
@@ -94,7 +94,7 @@ func hasReplica(s knownStore, replica string) bool {
 // Our querier reads a Thanos Store, a Thanos Receive and a Thanos Sidecar beside a
 // Prometheus, and answers over them as Thanos' own does.
 func TestVarveQueryAsksThanos(t *testing.T) {
-	samples := newScrapes()
+	samples, query := newScrapes(), example(t, "query")
 	bucket := shippedBucket(t, samples, "store")
 	store := struct{ grpc, http string }{freeAddress(t), freeAddress(t)}
 	start(t, "thanos-store", peer(t, "thanos"), "store", "--grpc-address="+store.grpc, "--http-address="+store.http, "--data-dir="+t.TempDir(), filesystemConfig(t, bucket)).
@@ -124,7 +124,7 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 	})
 	for name, more := range map[string][]string{"plain": nil, "compressed": {"--grpc-compression=snappy"}} {
 		t.Run(name, func(t *testing.T) {
-			sameOverStores(t, thanos, startVarveQuery(t, more, endpoints...), samples)
+			sameOverStores(t, thanos, startVarveQuery(t, query, more, endpoints...), samples)
 		})
 	}
 	for _, endpoint := range endpoints {
@@ -137,7 +137,7 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 				}
 				return err
 			})
-			ours := startVarveQuery(t, nil, endpoint)
+			ours := startVarveQuery(t, query, nil, endpoint)
 			sameOverStores(t, thanos, ours, samples)
 			e, err := getGet(ours, "/api/v1/query", url.Values{"query": {onlyExternal}, "time": {strconv.FormatInt(samples.to.Unix(), 10)}})
 			if err != nil || !strings.Contains(string(e.Data), `"value"`) {
@@ -153,7 +153,7 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 		}
 		p := start(t, "thanos-middle", peer(t, "thanos"), args...)
 		p.ready(t, "http://"+strings.TrimPrefix(args[1], "--http-address=")+"/-/ready")
-		ours := startVarveQuery(t, nil, middle)
+		ours := startVarveQuery(t, query, nil, middle)
 		eventually(t, 30*time.Second, func() error {
 			e, err := getGet(ours, "/api/v1/label/replica/values", nil)
 			if err == nil && string(e.Data) != `["receive","sidecar","store"]` {

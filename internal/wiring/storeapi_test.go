@@ -67,7 +67,7 @@ func remoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool) (sto
 	}
 	opts, dial := api.GRPCOptions(), storeapi.DialOptions()
 	if compressed {
-		opts, dial = append(opts, storeapi.SnappyServerOption()), append(dial, storeapi.SnappyDialOptions()...)
+		opts, dial = append(opts, storeapi.SnappyServerOption()), append(dial, storeapi.SnappyDialOptions(storeapi.ClientOptions{})...)
 	}
 	server := grpc.NewServer(opts...)
 	api.Register(server)

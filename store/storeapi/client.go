@@ -139,9 +139,12 @@ func DialOptions() []grpc.DialOption { return grpcwire.DialOptions() }
 // SnappyDialOptions have a connection compress what it sends and understand what
 // comes compressed, in the framed format of snappy that Thanos uses between its
 // programs if it is told to. A server of Thanos then compresses too; one of Varve
-// does with SnappyServerOption. It is for this connection only: nothing is registered
-// for the process.
-func SnappyDialOptions() []grpc.DialOption { return grpcwire.SnappyDialOptions(math.MaxInt32 - 1) }
+// does with SnappyServerOption. opts are those of the clients on the connection, for
+// MaxMessageBytes. It is for this connection only: nothing is registered for the
+// process.
+func SnappyDialOptions(opts ClientOptions) []grpc.DialOption {
+	return grpcwire.SnappyDialOptions(opts.withDefaults().MaxMessageBytes)
+}
 
 // Run calls Sync at once and then every SyncInterval until ctx ends, and then returns
 // nil. Without it the Client asks the server once, when it first needs to know, and
@@ -170,6 +173,7 @@ func (c *Client) sync(ctx context.Context) error {
 	if err != nil {
 		return c.nonsense(infoMethod, err)
 	}
+	i.held = streamsOf(i)
 	c.known.Store(i)
 	return nil
 }
@@ -195,7 +199,7 @@ func (c *Client) info(ctx context.Context) (*info, error) {
 // nothing. Before the first successful Sync it yields no labels and all of time:
 // anything may be there.
 func (c *Client) Streams(yield func(external labels.Labels, mint, maxt int64) bool) {
-	for _, s := range streamsOf(c.known.Load()) {
+	for _, s := range c.known.Load().streams() {
 		if !yield(s.external, s.mint, s.maxt) {
 			return
 		}

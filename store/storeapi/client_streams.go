@@ -1,50 +1,58 @@
 package storeapi
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// streamsOf returns what a server says it holds, each set of external labels once.
+// anything is what a server may hold that has not said what it holds.
+var anything = []stream{{mint: math.MinInt64, maxt: math.MaxInt64}}
+
+// streams returns what a server says it holds. It may be asked of nil.
+func (i *info) streams() []stream {
+	if i == nil {
+		return anything
+	}
+	return i.held
+}
+
+// streamsOf works out what a server says it holds, each set of external labels once,
+// in their order.
 func streamsOf(i *info) []stream {
-	switch {
-	case i == nil:
-		return []stream{{mint: math.MinInt64, maxt: math.MaxInt64}}
-	case i.store == nil:
+	if i.store == nil {
 		return nil
 	}
-	var streams []stream
-	add := func(s stream) {
-		if s.mint > s.maxt {
-			return
-		}
-		at := slices.IndexFunc(streams, func(other stream) bool { return labels.Equal(other.external, s.external) })
-		if at < 0 {
-			streams = append(streams, s)
-			return
-		}
-		streams[at].mint, streams[at].maxt = min(streams[at].mint, s.mint), max(streams[at].maxt, s.maxt)
-	}
-	for _, s := range i.store.streams {
-		add(s)
-	}
-	if len(i.store.streams) == 0 {
+	all := slices.Clone(i.store.streams)
+	if len(all) == 0 {
 		for _, external := range i.labelSets {
-			add(stream{external, i.store.mint, i.store.maxt})
+			all = append(all, stream{external, i.store.mint, i.store.maxt})
 		}
 	}
-	if len(i.store.streams)+len(i.labelSets) == 0 {
-		add(stream{labels.EmptyLabels(), i.store.mint, i.store.maxt})
+	if len(all) == 0 {
+		all = append(all, stream{labels.EmptyLabels(), i.store.mint, i.store.maxt})
 	}
-	return streams
+	all = slices.DeleteFunc(all, func(s stream) bool { return s.mint > s.maxt })
+	slices.SortStableFunc(all, func(a, b stream) int {
+		return cmp.Or(labels.Compare(a.external, b.external), cmp.Compare(a.mint, b.mint))
+	})
+	once := all[:0]
+	for _, s := range all {
+		if n := len(once); n > 0 && labels.Equal(once[n-1].external, s.external) {
+			once[n-1].maxt = max(once[n-1].maxt, s.maxt)
+			continue
+		}
+		once = append(once, s)
+	}
+	return once
 }
 
 // onlyExternal tells whether there is a stream with external labels of the names of
 // all matchers. Thanos' stores drop those, and refuse a request with no others.
 func onlyExternal(i *info, matchers []*labels.Matcher) bool {
-	return slices.ContainsFunc(streamsOf(i), func(s stream) bool {
+	return slices.ContainsFunc(i.streams(), func(s stream) bool {
 		return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !s.external.Has(m.Name) })
 	})
 }

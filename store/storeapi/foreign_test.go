@@ -405,7 +405,7 @@ func TestMessagesThatAreTooLarge(t *testing.T) {
 func TestStreamsOfServers(t *testing.T) {
 	for name, c := range map[string]struct{ info, want string }{
 		"TSDBs": {`store: {min_time: 1 max_time: 9 tsdb_infos: {labels: {labels: {name: "a" value: "1"}} min_time: 1 max_time: 2}
-			tsdb_infos: {labels: {labels: {name: "a" value: "1"}} min_time: 5 max_time: 9} tsdb_infos: {labels: {} min_time: 3 max_time: 4}} label_sets: {labels: {name: "x" value: "y"}}`, `{a="1"} 1 9, {} 3 4`},
+			tsdb_infos: {labels: {labels: {name: "a" value: "1"}} min_time: 5 max_time: 9} tsdb_infos: {labels: {} min_time: 3 max_time: 4}} label_sets: {labels: {name: "x" value: "y"}}`, `{} 3 4, {a="1"} 1 9`},
 		"label sets":     {`store: {min_time: 1 max_time: 9} label_sets: {labels: {name: "a" value: "1"}} label_sets: {labels: {name: "a" value: "2"}}`, `{a="1"} 1 9, {a="2"} 1 9`},
 		"only a range":   {`store: {min_time: 1 max_time: 9}`, `{} 1 9`},
 		"nothing":        {`store: {min_time: 9223372036854775807 max_time: -9223372036854775808}`, ``},

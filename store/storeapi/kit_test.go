@@ -88,7 +88,7 @@ func newClient(t testing.TB, conn grpc.ClientConnInterface, opts ClientOptions) 
 
 // snappy has both sides compress.
 func snappy() way {
-	return way{grpc: []grpc.ServerOption{SnappyServerOption()}, dial: SnappyDialOptions()}
+	return way{grpc: []grpc.ServerOption{SnappyServerOption()}, dial: SnappyDialOptions(ClientOptions{})}
 }
 
 func dynamicName(s string) protoreflect.Name { return protoreflect.Name(s) }

@@ -13,6 +13,9 @@ import (
 	"github.com/varve-tsdb/varve/internal/grpcwire"
 )
 
+// mostAhead is for how many chunks of a series room is made before they are there.
+const mostAhead = 256
+
 // frame is the message SeriesResponse, as it comes: series, or a warning, or
 // something that is of no use here.
 type frame struct {
@@ -87,7 +90,9 @@ func (d *frameDecoder) series(body []byte) (s receivedSeries, err error) {
 			d.builder.Add(name, value)
 		case f.Is(fieldChunks, protowire.BytesType):
 			if count == 0 {
-				s.chunks = make([]chunks.Meta, 0, 1+(len(body)-pos)/max(len(f.Bytes), 1)/2)
+				// As many as fit in what is left, if they are like the first; a lie costs
+				// no more than a few pages.
+				s.chunks = make([]chunks.Meta, 0, min(1+(len(body)-pos)/max(len(f.Bytes), 1), mostAhead))
 			}
 			count++
 			m, ok, err := d.chunk(f.Bytes)

@@ -17,6 +17,8 @@ type info struct {
 	metadata   bool
 	exemplars  bool
 	mint, maxt int64 // of exemplars
+
+	held []stream // what a Client makes of it
 }
 
 // storeInfo is the message StoreInfo.

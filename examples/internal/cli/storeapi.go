@@ -116,7 +116,7 @@ func (e *Endpoints) dialOptions(log *slog.Logger) ([]grpc.DialOption, error) {
 	switch e.compression {
 	case "", "none":
 	case "snappy":
-		dial = append(dial, storeapi.SnappyDialOptions()...)
+		dial = append(dial, storeapi.SnappyDialOptions(storeapi.ClientOptions{})...)
 	default:
 		return nil, fmt.Errorf("--grpc-compression is %q, must be none or snappy", e.compression)
 	}
