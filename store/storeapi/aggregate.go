@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/annotations"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
@@ -113,13 +114,30 @@ func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunk
 	}
 	// What is left are counters, which take all chunks in order.
 	set := aggrchunk.Counters(&loneSet{series: &clientSeries{receivedSeries{chunks: out}}})
+	if !set.Next() {
+		return nil, set.Err()
+	}
 	return storage.ExpandChunks(set.At().Iterator(nil))
 }
 
 // loneSet is a set of one series.
 type loneSet struct {
-	storage.ChunkSeriesSet
 	series storage.ChunkSeries
+	begun  bool
 }
 
+// Next moves to the series.
+func (s *loneSet) Next() bool {
+	first := !s.begun
+	s.begun = true
+	return first
+}
+
+// At returns the series.
 func (s *loneSet) At() storage.ChunkSeries { return s.series }
+
+// Err returns nil.
+func (*loneSet) Err() error { return nil }
+
+// Warnings returns none.
+func (*loneSet) Warnings() annotations.Annotations { return nil }
