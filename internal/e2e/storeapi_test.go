@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -163,4 +164,20 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 		})
 		sameOverStores(t, thanos, ours, samples)
 	})
+}
+
+// Thanos' own tools find nothing wrong with a bucket that we have filled.
+func TestThanosToolsAcceptOurBucket(t *testing.T) {
+	bucket := shippedBucket(t, newScrapes(), "tools")
+	config := filesystemConfig(t, bucket)
+	thanos := peer(t, "thanos")
+	// What is wrong is only logged.
+	out, err := exec.Command(thanos, "tools", "bucket", "verify", config, "--issues=index_known_issues", "--issues=overlapped_blocks", "--issues=duplicated_compaction").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "level=warn") || strings.Contains(string(out), "level=error") || !strings.Contains(string(out), "index_known_issues") {
+		t.Errorf("verify: %v\n%s", err, out)
+	}
+	out, err = exec.Command(thanos, "tools", "bucket", "inspect", config, "--output=tsv").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "replica=tools") {
+		t.Errorf("inspect: %v\n%s", err, out)
+	}
 }
