@@ -106,10 +106,10 @@ func (s scrapes) write(t *testing.T, address string) {
 
 // startThanosQuery starts a Thanos Query over endpoints and returns the address of
 // its API.
-func startThanosQuery(t *testing.T, endpoints ...string) string {
+func startThanosQuery(t *testing.T, more []string, endpoints ...string) string {
 	t.Helper()
 	address := freeAddress(t)
-	args := []string{"query", "--http-address=" + address, "--grpc-address=" + freeAddress(t), "--query.replica-label=replica", "--query.replica-label=receive_replica"}
+	args := append([]string{"query", "--http-address=" + address, "--grpc-address=" + freeAddress(t), "--query.replica-label=replica", "--query.replica-label=receive_replica"}, more...)
 	for _, e := range endpoints {
 		args = append(args, "--endpoint="+e)
 	}

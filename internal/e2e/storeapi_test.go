@@ -50,7 +50,7 @@ func TestThanosQueryAsksVarve(t *testing.T) {
 	samples.write(t, "http://"+receive.write+"/api/v1/receive")
 
 	endpoints := []string{store.grpc, live.grpc, receive.grpc}
-	thanos := startThanosQuery(t, endpoints...)
+	thanos := startThanosQuery(t, nil, endpoints...)
 	eventually(t, 30*time.Second, func() error {
 		known, err := knownStores(thanos)
 		if err != nil {
@@ -79,7 +79,7 @@ func TestThanosQueryAsksVarve(t *testing.T) {
 	t.Run("by way of our querier", func(t *testing.T) {
 		middle := freeAddress(t)
 		startVarveQuery(t, query, []string{"--grpc-address=" + middle}, endpoints...)
-		sameOverStores(t, startThanosQuery(t, middle), ours, samples)
+		sameOverStores(t, startThanosQuery(t, nil, middle), ours, samples)
 	})
 }
 
@@ -115,7 +115,7 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 		ready(t, "http://"+sidecar.http+"/-/ready")
 
 	endpoints := []string{store.grpc, receive.grpc, sidecar.grpc}
-	thanos := startThanosQuery(t, endpoints...)
+	thanos := startThanosQuery(t, nil, endpoints...)
 	eventually(t, 30*time.Second, func() error {
 		known, err := knownStores(thanos)
 		if err == nil && len(known) < len(endpoints) {
@@ -130,7 +130,7 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 	}
 	for _, endpoint := range endpoints {
 		t.Run("only "+endpoint, func(t *testing.T) {
-			thanos := startThanosQuery(t, endpoint)
+			thanos := startThanosQuery(t, nil, endpoint)
 			eventually(t, 30*time.Second, func() error {
 				known, err := knownStores(thanos)
 				if err == nil && len(known) == 0 {
@@ -179,5 +179,37 @@ func TestThanosToolsAcceptOurBucket(t *testing.T) {
 	out, err = exec.Command(thanos, "tools", "bucket", "inspect", config, "--output=tsv").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "replica=tools") {
 		t.Errorf("inspect: %v\n%s", err, out)
+	}
+}
+
+// With mutual TLS on all connections, and compression asked for by both: Thanos Query
+// and ours over our receiver and over Thanos'.
+func TestTLSWithThanos(t *testing.T) {
+	samples, query := newScrapes(), example(t, "query")
+	certs := newCertificates(t)
+	ours, theirs := newReceiver(t), newReceiver(t)
+	ours.startVarve(t, example(t, "receive"), "ours", hashring{}, append(certs.server(), `--label=replica="ours"`)...)
+	theirs.startThanos(t, "theirs", hashring{}, append(certs.server(), `--label=replica="theirs"`)...)
+	for _, r := range []*receiver{ours, theirs} {
+		samples.write(t, "http://"+r.write+"/api/v1/receive")
+	}
+	flags := append(certs.client(), "--grpc-compression=snappy")
+	endpoints := []string{ours.grpc, theirs.grpc}
+	thanos := startThanosQuery(t, flags, endpoints...)
+	eventually(t, 30*time.Second, func() error {
+		known, err := knownStores(thanos)
+		if err == nil && len(known) < len(endpoints) {
+			err = fmt.Errorf("Thanos Query knows %d of %d endpoints", len(known), len(endpoints))
+		}
+		return err
+	})
+	sameOverStores(t, thanos, startVarveQuery(t, query, flags, endpoints...), samples)
+
+	// Who shows no certificate is told nothing.
+	address := freeAddress(t)
+	p := start(t, "stranger", query, "--http-address="+address, "--grpc-address="+freeAddress(t), "--endpoint="+ours.grpc)
+	p.ready(t, "http://"+address+"/-/healthy")
+	if e, err := getGet(address, "/api/v1/query", url.Values{"query": {"api_requests_total"}}); err == nil || !strings.Contains(err.Error(), ours.grpc) {
+		t.Errorf("a stranger is answered %s, %v", e.Data, err)
 	}
 }
