@@ -122,12 +122,26 @@ func (s *streamQuerier) choose(mint, maxt, most int64) []chosen {
 
 // blocksOf returns the blocks, each once.
 func blocksOf(picked []chosen) (blocks []*blockReader) {
+	had := map[*blockReader]bool{}
 	for _, p := range picked {
-		if !slices.Contains(blocks, p.blockReader) {
+		if !had[p.blockReader] {
+			had[p.blockReader] = true
 			blocks = append(blocks, p.blockReader)
 		}
 	}
 	return blocks
+}
+
+// notPicked returns how many of the blocks that overlap the inclusive range have
+// another resolution answer in their place.
+func (s *streamQuerier) notPicked(mint, maxt int64, picked []chosen) int {
+	n := -len(blocksOf(picked))
+	for _, r := range s.blocks {
+		if r.block.overlaps(mint, maxt) {
+			n++
+		}
+	}
+	return n
 }
 
 // acceptable returns the coarsest resolution, in milliseconds, that the reader

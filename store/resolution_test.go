@@ -204,6 +204,21 @@ func TestResolutionsAreStitched(t *testing.T) {
 	}
 }
 
+func TestBlocksOfOtherResolutionsAreCountedAsSkipped(t *testing.T) {
+	b := openOver(t, twoResolutions(t), t.TempDir(), Options{})
+	for _, most := range []time.Duration{0, 5 * time.Minute} {
+		cost := budgetOf(t, BudgetOptions{}).Open()
+		defer cost.Close()
+		// An hour that there is of both.
+		if _, _, err := read(atResolution(WithCost(t.Context(), cost), most), b, hour, 2*hour-1, equal("__name__", "g")); err != nil {
+			t.Fatal(err)
+		}
+		if r := cost.Report(); r.BlocksSkipped["resolution"] != 1 || r.BlocksRead() != 1 {
+			t.Errorf("at %s: %+v", most, r)
+		}
+	}
+}
+
 func TestLabelsOfDownsampledBlocks(t *testing.T) {
 	b := openOver(t, twoResolutions(t), t.TempDir(), Options{})
 	q, err := b.ChunkQuerier(0, 3*hour)

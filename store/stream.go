@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
@@ -28,6 +29,7 @@ func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	want := s.querier.selection(ctx, hints)
 	most := acceptable(ctx, hints)
 	picked := s.choose(want.mint, want.maxt, most)
+	readcost.From(ctx).Skipped(readcost.SkippedResolution, s.notPicked(want.mint, want.maxt, picked))
 	var sets []storage.ChunkSeriesSet
 	for _, p := range picked {
 		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, enter(ctx, s), s.querier.background)

@@ -144,12 +144,5 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	for _, run := range []func(context.Context) error{heads.Run, hist.Run, ship.Run, self.Run, limits.Run} {
 		g.Go(func() error { return run(running) })
 	}
-	err = g.Wait()
-	log.Info("flushing and shipping what is in memory")
-	last, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err = errors.Join(err, heads.Flush(last), ship.Ship(last)); err != nil {
-		return fmt.Errorf("%w\n%s kept in %s and shipped after the next start", err, cli.Blocks(ship.Pending().Blocks), set.dataDir)
-	}
-	return nil
+	return errors.Join(g.Wait(), shipAll(heads, ship, set.dataDir, log))
 }
