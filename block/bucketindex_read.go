@@ -114,6 +114,7 @@ const (
 	indexStale      indexUse = "stale"      // nobody has reconciled it for too long
 	indexInvalid    indexUse = "invalid"    // it is broken, or of another version
 	indexUnreadable indexUse = "unreadable" // reading it failed
+	indexWrong      indexUse = "wrong"      // it names what is not in the bucket
 )
 
 // indexLister is a Lister that believes the index as long as somebody keeps it,
@@ -125,7 +126,13 @@ type indexLister struct {
 	metrics *fetcherMetrics
 
 	last indexUse
+	// newest is the base that was begun last of those that the last pass saw, and
+	// wrong one that turned out to be wrong. Before long another one replaces it.
+	newest, wrong indexName
 }
+
+// distrust has the index not be believed before somebody has reconciled it.
+func (l *indexLister) distrust() { l.wrong = l.newest }
 
 func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
 	objects, use, err := l.read(ctx, time.Now())
@@ -155,7 +162,8 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		if names, err = l.reader.list(ctx); err != nil {
 			return nil, indexUnreadable, err
 		}
-		if bases(names) == 0 {
+		found := false
+		if l.newest, found = newestBase(names); !found {
 			l.reader.objects = nil
 			return nil, indexAbsent, nil
 		}
@@ -169,6 +177,8 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		return objects, indexInvalid, err
 	case err != nil:
 		return objects, indexUnreadable, err
+	case l.newest == l.wrong:
+		return objects, indexWrong, nil
 	case !current(objects, now):
 		return objects, indexStale, nil
 	}
@@ -228,6 +238,8 @@ func (l *indexLister) report(use indexUse, err error) {
 		l.log.Debug("the bucket has no index, listing all of it")
 	case use == indexStale:
 		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy", "run a block.Shipper or a block.BucketIndex on the bucket, or delete the index")
+	case use == indexWrong:
+		l.log.Info(unusable+" until somebody has reconciled it: others than its writers have changed the bucket", "dir", bucketIndexDir)
 	case use != indexUsed:
 		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "err", err)
 	}

@@ -146,6 +146,20 @@ func (f *Fetcher) Fetch(ctx context.Context) (*View, error) {
 	return v, nil
 }
 
+// Recheck is Fetch by listing the bucket itself, for who has found that a block of
+// the View is not there. The index of the bucket, if that is what said so, is not
+// believed again before somebody has reconciled it.
+func (f *Fetcher) Recheck(ctx context.Context) (*View, error) {
+	if err := f.pass.take(ctx); err != nil {
+		return nil, err
+	}
+	if l, ok := f.lister.(*indexLister); ok {
+		l.distrust()
+	}
+	f.pass.give()
+	return f.Fetch(ctx)
+}
+
 func (f *Fetcher) fetch(ctx context.Context, now time.Time) (*View, error) {
 	entries, err := f.lister.List(ctx)
 	if err != nil {

@@ -46,7 +46,7 @@ func newFetcherMetrics(reg prometheus.Registerer) (*fetcherMetrics, error) {
 			Help: "Passes over the bucket by what became of its index; all but those that used it listed the whole bucket.",
 		}, []string{"result"}),
 	}
-	for _, result := range []indexUse{indexUsed, indexAbsent, indexStale, indexInvalid, indexUnreadable} {
+	for _, result := range []indexUse{indexUsed, indexAbsent, indexStale, indexInvalid, indexUnreadable, indexWrong} {
 		m.indexReads.WithLabelValues(string(result))
 	}
 	for _, result := range []string{"ok", "error"} {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/varve-tsdb/varve/block"
 )
 
 // answer runs read on the block. If the block has left the bucket meanwhile, as
@@ -77,7 +79,11 @@ func (b *openBlock) hasLeft(ctx context.Context) (bool, error) {
 	if b.gone.Load() {
 		return true, nil
 	}
-	err := b.src.refresh(ctx)
+	there, err := abandonable(ctx, func() (bool, error) { return b.src.bkt.Exists(ctx, block.MetaObject(b.id)) })
+	if err != nil || there {
+		return false, err
+	}
+	err = b.src.refresh(ctx)
 	return b.gone.Load(), err
 }
 

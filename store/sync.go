@@ -29,10 +29,17 @@ func (b *Bucket) Sync(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return b.sync(ctx)
+	return b.sync(ctx, b.fetcher.Fetch)
 }
 
-// refresh is a Sync that is left out if one has begun and succeeded since the call.
+// rechecker is a Fetcher that may believe what it should not when a block is not
+// there any more.
+type rechecker interface {
+	Recheck(ctx context.Context) (*block.View, error)
+}
+
+// refresh is a Sync after a block has turned out to be gone. It is left out if one
+// has begun and succeeded since the call.
 func (b *Bucket) refresh(ctx context.Context) error {
 	asked := time.Now()
 	select {
@@ -44,14 +51,17 @@ func (b *Bucket) refresh(ctx context.Context) error {
 	if b.began.After(asked) {
 		return nil
 	}
-	return b.sync(ctx)
+	if f, ok := b.fetcher.(rechecker); ok {
+		return b.sync(ctx, f.Recheck)
+	}
+	return b.sync(ctx, b.fetcher.Fetch)
 }
 
 // sync makes a pass. The token is held.
-func (b *Bucket) sync(ctx context.Context) error {
+func (b *Bucket) sync(ctx context.Context, fetch func(context.Context) (*block.View, error)) error {
 	began := time.Now()
 	b.metrics.syncs.Inc()
-	view, err := b.fetcher.Fetch(ctx)
+	view, err := fetch(ctx)
 	if err != nil {
 		b.metrics.syncFailures.Inc()
 		return err
