@@ -37,11 +37,10 @@ func SnappyDialOptions(limit int) []grpc.DialOption {
 	}
 }
 
-// SnappyDecompression has a server understand compressed messages of up to limit
-// bytes.
-func SnappyDecompression(limit int) grpc.ServerOption {
+// SnappyDecompression has a server understand compressed messages.
+func SnappyDecompression(d *SnappyDecompressor) grpc.ServerOption {
 	//lint:ignore SA1019 the other way is to register it for the whole process
-	return grpc.RPCDecompressor(&SnappyDecompressor{Limit: limit})
+	return grpc.RPCDecompressor(d)
 }
 
 // SnappyCompression has a server compress whatever it answers.

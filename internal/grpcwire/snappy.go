@@ -2,6 +2,7 @@ package grpcwire
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"sync"
 
@@ -44,15 +45,19 @@ func (c *SnappyCompressor) Do(to io.Writer, data []byte) error {
 // SnappyDecompressor is a grpc.Decompressor that stops beyond a limit, since a
 // message decompresses to up to 21 times its size.
 type SnappyDecompressor struct {
-	Limit   int // bytes of a message
+	// Limit is how many bytes a message may have.
+	Limit int
+	// Strict makes an error of a message beyond the limit. Otherwise it comes cut off
+	// one byte behind, by which gRPC sees that it is too large and says so better, but
+	// only if it takes no larger ones itself.
+	Strict  bool
 	readers sync.Pool
 }
 
 // Type returns the name of the format.
 func (*SnappyDecompressor) Type() string { return SnappyName }
 
-// Do returns at most one byte more than the limit, by which gRPC sees that the
-// message is too large.
+// Do returns at most one byte more than the limit.
 func (d *SnappyDecompressor) Do(from io.Reader) ([]byte, error) {
 	r, ok := d.readers.Get().(*s2.Reader)
 	if !ok {
@@ -65,5 +70,8 @@ func (d *SnappyDecompressor) Do(from io.Reader) ([]byte, error) {
 	}()
 	var out bytes.Buffer
 	_, err := out.ReadFrom(io.LimitReader(r, int64(d.Limit)+1))
+	if err == nil && d.Strict && out.Len() > d.Limit {
+		return nil, fmt.Errorf("the message has more than the %d bytes that this server takes decompressed", d.Limit)
+	}
 	return out.Bytes(), err
 }

@@ -33,6 +33,10 @@ func TestSnappyIsFramed(t *testing.T) {
 	if got, err := d.Do(bytes.NewReader(theirs.Bytes())); err != nil || len(got) != 1001 {
 		t.Errorf("%d bytes beyond a limit of 1000 (%v)", len(got), err)
 	}
+	d.Strict = true
+	if got, err := d.Do(bytes.NewReader(theirs.Bytes())); err == nil || !strings.Contains(err.Error(), "1000 bytes") {
+		t.Errorf("%d bytes beyond a strict limit (%v)", len(got), err)
+	}
 	if _, err := d.Do(strings.NewReader("not snappy at all")); err == nil {
 		t.Error("what is not snappy was decompressed")
 	}

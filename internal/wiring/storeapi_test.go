@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"google.golang.org/grpc"
@@ -60,8 +61,13 @@ func twiceBehindGRPC(t testing.TB, tenants map[string][]batch) (storage.ChunkQue
 // remoteOf serves a source in memory and returns it as who asks the server sees it,
 // with a function that ends both.
 func remoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool) (storage.ChunkQueryable, func()) {
+	return meteredRemoteOf(t, source, compressed, nil)
+}
+
+// meteredRemoteOf is remoteOf with metrics of both sides.
+func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool, reg prometheus.Registerer) (storage.ChunkQueryable, func()) {
 	t.Helper()
-	api, err := storeapi.NewServer(source, storeapi.ServerOptions{})
+	api, err := storeapi.NewServer(source, storeapi.ServerOptions{Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +87,7 @@ func remoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool) (sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote"})
+	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}

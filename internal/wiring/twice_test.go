@@ -83,7 +83,8 @@ func startInstance(t *testing.T, name string, reg *prometheus.Registry) *instanc
 	engine, err := query.NewEngine(query.EngineOptions{Registerer: i.registerer()})
 	must(err)
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
-	api, err := query.NewHandler(engine, dedup.New(all, dedup.Options{}), query.HandlerOptions{Registerer: i.registerer()})
+	remote, hangUp := meteredRemoteOf(t, all, true, i.registerer())
+	api, err := query.NewHandler(engine, dedup.New(remote, dedup.Options{}), query.HandlerOptions{Registerer: i.registerer()})
 	must(err)
 	mux := http.NewServeMux()
 	mux.Handle("/api/v1/write", write)
@@ -97,6 +98,7 @@ func startInstance(t *testing.T, name string, reg *prometheus.Registry) *instanc
 	}
 	i.stop = func() error {
 		cancel()
+		hangUp()
 		return errors.Join(g.Wait(), heads.Flush(context.Background()), ship.Ship(context.Background()),
 			hist.Close(), heads.Close(), bkt.Close())
 	}

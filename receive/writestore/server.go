@@ -85,7 +85,7 @@ func NewServer(to receive.Peer, opts ServerOptions) (*Server, error) {
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(grpcwire.Codec{Pool: s.pool}),
-		grpcwire.SnappyDecompression(s.opts.MaxMessageBytes),
+		grpcwire.SnappyDecompression(&grpcwire.SnappyDecompressor{Limit: s.opts.MaxMessageBytes}),
 		grpc.MaxRecvMsgSize(s.opts.MaxMessageBytes),
 		grpc.InTapHandle(s.admit),
 		grpcwire.Pings(),

@@ -85,6 +85,14 @@
 // Thanos v0.42.4 does not read chunks with start timestamps, among them XOR2, so they
 // are sent as the encoding they stem from.
 //
+// # Downsampled blocks
+//
+// Their chunks hold five aggregates. A request says how coarse data may be and which
+// aggregates it needs; a Server passes those on as they are stored, and a Client makes
+// of them what the PromQL function in the hints of a Select sees. Chunks travel whole:
+// where a store joins two resolutions at a time that is no end of a chunk, they
+// overlap.
+//
 // # What Thanos Query needs to know
 //
 // Info answers with the source's Streams, as external labels and, for each, a range

@@ -108,7 +108,8 @@ func (s *Server) Close() error {
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(grpcwire.Codec{}),
-		grpcwire.SnappyDecompression(defaultRequestBytes),
+		// Strict, as another service on the server may have gRPC take more.
+		grpcwire.SnappyDecompression(&grpcwire.SnappyDecompressor{Limit: defaultRequestBytes, Strict: true}),
 		grpcwire.Pings(),
 	}
 }

@@ -594,3 +594,30 @@ func TestRunFollowsTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Requests that are too large are refused, compressed ones too, and never cut off, also
+// if another service on the server has gRPC take larger ones.
+func TestRequestsThatAreTooLarge(t *testing.T) {
+	for name, w := range map[string]way{
+		"as it is": {}, "compressed": {dial: SnappyDialOptions(ClientOptions{})},
+		"compressed, beside a service with larger ones": {dial: SnappyDialOptions(ClientOptions{}), grpc: []grpc.ServerOption{grpc.MaxRecvMsgSize(1 << 30)}},
+	} {
+		source := &fixed{}
+		c := over(t, source, w)
+		q, err := c.ChunkQuerier(0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := q.Select(t.Context(), true, nil, equal("a", strings.Repeat("x", defaultRequestBytes)))
+		for set.Next() {
+		}
+		var answer *StatusError
+		if err := set.Err(); !errors.As(err, &answer) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if source.open.Load() != 0 {
+			t.Errorf("%s: the source was asked", name)
+		}
+		q.Close()
+	}
+}
