@@ -87,7 +87,9 @@ func (q *clientQuerier) request(ctx context.Context, hints *storage.SelectHints,
 	req.maxResolution = aggrchunk.CapResolution(opts.MaxResolution, hints.Func, rng).Milliseconds()
 	req.mint, req.maxt = max(q.mint, hints.Start), min(q.maxt, hints.End)
 	req.skipChunks = hints.Func == "series"
-	req.limit = int64(max(hints.Limit, 0))
+	if !q.sorts { // what is one series to the reader may be several to the server
+		req.limit = int64(max(hints.Limit, 0))
+	}
 	if !req.skipChunks {
 		req.hints = queryHints{step: hints.Step, fn: hints.Func, by: hints.By, grouping: hints.Grouping, rng: hints.Range}
 	}

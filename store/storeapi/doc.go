@@ -73,7 +73,10 @@
 //
 // A Server reads its source as fast as its client reads: besides what the source has
 // read ahead it holds one message of about 128 KiB, or up to twice a megabyte for
-// long series, and what gRPC has taken and not sent, about 64 KiB a call. A chunk is
+// long series, and what gRPC has taken and not sent, about 64 KiB a call. What a Client
+// has received and nobody has read is at most the window of HTTP/2, which gRPC lets
+// grow to 16 MiB a call on fast and long connections; grpc.WithStaticStreamWindowSize
+// fixes it. A chunk is
 // copied once, into the message, undecoded: gRPC may hold on to that for longer than
 // the querier is open that the chunk is from, and a chunk may lie in a mapped file.
 //

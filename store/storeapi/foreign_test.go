@@ -212,6 +212,12 @@ func TestReplicasOfAServerOfAnotherMake(t *testing.T) {
 	if req := <-s.requests; len(req.without) > 0 || req.removed {
 		t.Errorf("the server is asked to leave out %q", req.without)
 	}
+	if _, _, err := read(t.Context(), c, &storage.SelectHints{End: 1000, Limit: 1}, "r"); err != nil {
+		t.Fatal(err)
+	}
+	if req := <-s.requests; req.limit != 0 {
+		t.Errorf("replicas count one by one: the server is asked for %d series", req.limit)
+	}
 	small := s.client(t, ClientOptions{MaxBufferedBytes: 10})
 	_, _, err = read(t.Context(), small, nil, "r")
 	var buffer *BufferError
