@@ -26,7 +26,8 @@ func equal(name, value string) *labels.Matcher {
 
 var compareMessages = cmp.Options{
 	cmp.AllowUnexported(seriesRequest{}, queryHints{}, shard{}, labelsRequest{}, info{}, storeInfo{}, stream{}, exemplarsRequest{}, metadataRequest{}),
-	cmp.Comparer(labels.Equal), cmpopts.EquateEmpty(),
+	cmp.Comparer(labels.Equal),
+	cmp.FilterValues(func(_, _ []string) bool { return true }, cmpopts.EquateEmpty()),
 	cmp.Comparer(func(a, b *labels.Matcher) bool { return a.String() == b.String() }),
 }
 
