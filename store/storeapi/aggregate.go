@@ -107,17 +107,48 @@ func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunk
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, some...)
+		resolution := resolutionOf(c)
+		for _, m := range some {
+			m.Chunk = aggrchunk.Mark(m.Chunk, resolution)
+			out = append(out, m)
+		}
 	}
-	if !slices.ContainsFunc(out, aggregated) {
+	if aggrchunk.KeepsCounters(ctx) {
 		return out, nil
 	}
-	// What is left are counters, which take all chunks in order.
-	set := aggrchunk.Counters(&loneSet{series: &clientSeries{receivedSeries{chunks: out}}})
+	// A server that asks others has what some hold raw and others downsampled.
+	resolve := aggrchunk.FinestFirst
+	if aggrchunk.WantsCounters(function) {
+		resolve = aggrchunk.Counters
+	}
+	set := resolve(&loneSet{series: &clientSeries{receivedSeries{chunks: out}}})
 	if !set.Next() {
 		return nil, set.Err()
 	}
 	return storage.ExpandChunks(set.At().Iterator(nil))
+}
+
+// resolutionOf works out how long the windows of a chunk are, in ms, which the protocol
+// does not say: all but the last end where a multiple of that does.
+func resolutionOf(c *aggrchunk.Chunk) int64 {
+	const fiveMinutes, hour = 300_000, 3_600_000
+	slot, ok := c.Slot(aggrchunk.Count)
+	for a := aggrchunk.Sum; !ok && a <= aggrchunk.Counter; a++ {
+		slot, ok = c.Slot(a)
+	}
+	chunk, err := part{slot.Encoding, slot.Data}.chunk()
+	if err != nil {
+		return fiveMinutes
+	}
+	resolution := int64(hour)
+	it := chunk.Iterator(nil)
+	n := chunk.NumSamples()
+	for i := 0; i < n-1 && it.Next() != chunkenc.ValNone; i++ {
+		if i > 0 && (it.AtT()+1)%hour != 0 { // the first of a counter is no end
+			resolution = fiveMinutes
+		}
+	}
+	return resolution
 }
 
 // loneSet is a set of one series.
