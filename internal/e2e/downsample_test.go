@@ -57,8 +57,9 @@ var downsampledQueries = []struct{ query, resolutions string }{
 	{`count_over_time(native[6h])`, "0s 5m 1h"},
 }
 
-// TestDownsampled has Thanos downsample blocks and asks both programs about what
-// it made, 1h of which ends before 5m and raw data do.
+// TestDownsampled has Thanos downsample blocks and asks about what it made, 1h of
+// which ends before 5m and raw data do: Thanos Query over Thanos Store, Varve, and
+// Thanos Query over our store.
 func TestDownsampled(t *testing.T) {
 	thanos := peer(t, "thanos")
 	dir := t.TempDir()
@@ -125,7 +126,13 @@ func TestDownsampled(t *testing.T) {
 	}
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	ours := strings.TrimPrefix(server.URL, "http://")
+	ourGRPC, ourHTTP := freeAddress(t), freeAddress(t)
+	start(t, "our-store", example(t, "store"), "--objstore.config-file="+config, "--data-dir="+t.TempDir(), "--grpc-address="+ourGRPC, "--http-address="+ourHTTP).
+		ready(t, "http://"+ourHTTP+"/-/ready")
+	ours := map[string]string{
+		"Varve":                       strings.TrimPrefix(server.URL, "http://"),
+		"Thanos Query over our store": startThanosQuery(t, nil, ourGRPC),
+	}
 
 	params := func(q, resolution string) url.Values {
 		return url.Values{
@@ -133,13 +140,15 @@ func TestDownsampled(t *testing.T) {
 			"start": {strconv.FormatInt(begin/1000, 10)}, "end": {strconv.FormatInt(end/1000, 10)},
 		}
 	}
-	eventually(t, time.Minute, func() error {
-		e, err := get(theirs, "/api/v1/query_range", params("gauge", "0s"))
-		if err == nil && parse(t, e).points() == 0 {
-			err = fmt.Errorf("Thanos has no samples yet")
-		}
-		return err
-	})
+	for _, address := range []string{theirs, ours["Thanos Query over our store"]} {
+		eventually(t, time.Minute, func() error {
+			e, err := get(address, "/api/v1/query_range", params("gauge", "0s"))
+			if err == nil && parse(t, e).points() == 0 {
+				err = fmt.Errorf("Thanos has no samples yet")
+			}
+			return err
+		})
+	}
 	points := 0
 	for _, c := range downsampledQueries {
 		for resolution := range strings.FieldsSeq(c.resolutions) {
@@ -149,18 +158,21 @@ func TestDownsampled(t *testing.T) {
 				continue
 			}
 			want := parse(t, e)
-			if e, err = get(ours, "/api/v1/query_range", params(c.query, resolution)); err != nil {
-				t.Errorf("%s at %s: %v", c.query, resolution, err)
-				continue
-			}
-			got := parse(t, e)
-			if d := diff(want, got); d != "" {
-				t.Errorf("%s at %s, %d points:\n%s", c.query, resolution, want.points(), d)
-			}
 			if want.points() == 0 {
 				t.Errorf("%s at %s: nothing to compare", c.query, resolution)
 			}
-			points += got.points()
+			for name, address := range ours {
+				e, err := get(address, "/api/v1/query_range", params(c.query, resolution))
+				if err != nil {
+					t.Errorf("%s: %s at %s: %v", name, c.query, resolution, err)
+					continue
+				}
+				got := parse(t, e)
+				if d := diff(want, got); d != "" {
+					t.Errorf("%s: %s at %s, %d points:\n%s", name, c.query, resolution, want.points(), d)
+				}
+				points += got.points()
+			}
 		}
 	}
 	t.Logf("%d points compared", points)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -164,22 +163,6 @@ func TestVarveQueryAsksThanos(t *testing.T) {
 		})
 		sameOverStores(t, thanos, ours, samples)
 	})
-}
-
-// Thanos' own tools find nothing wrong with a bucket that we have filled.
-func TestThanosToolsAcceptOurBucket(t *testing.T) {
-	bucket := shippedBucket(t, newScrapes(), "tools")
-	config := filesystemConfig(t, bucket)
-	thanos := peer(t, "thanos")
-	// What is wrong is only logged.
-	out, err := exec.Command(thanos, "tools", "bucket", "verify", config, "--issues=index_known_issues", "--issues=overlapped_blocks", "--issues=duplicated_compaction").CombinedOutput()
-	if err != nil || strings.Contains(string(out), "level=warn") || strings.Contains(string(out), "level=error") || !strings.Contains(string(out), "index_known_issues") {
-		t.Errorf("verify: %v\n%s", err, out)
-	}
-	out, err = exec.Command(thanos, "tools", "bucket", "inspect", config, "--output=tsv").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "replica=tools") {
-		t.Errorf("inspect: %v\n%s", err, out)
-	}
 }
 
 // With mutual TLS on all connections, and compression asked for by both: Thanos Query
