@@ -1,39 +1,42 @@
 package dedup
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/query"
 )
 
-// drain reads all samples of a series as a query does: chunks, then samples.
-func drain(b *testing.B, series storage.ChunkSeries, it chunks.Iterator, samples chunkenc.Iterator) (chunks.Iterator, chunkenc.Iterator, int) {
-	it = series.Iterator(it)
-	n := 0
-	for it.Next() {
-		samples = it.At().Chunk.Iterator(samples)
-		for samples.Next() != chunkenc.ValNone {
-			n++
-		}
-	}
-	if it.Err() != nil {
-		b.Fatal(it.Err())
-	}
-	return it, samples, n
+// benchSeries is how many series a benchmark reads at once, so that what a query
+// does once does not count.
+const benchSeries = 20
+
+// cost is what reading took, and how much was read.
+type cost struct {
+	took    time.Duration
+	samples int
 }
 
-// BenchmarkMerge reads a merged series of 24 h at 15 s, and prints how many
-// times the cost of reading one replica that is.
+// BenchmarkMerge reads merged series of 24 h at 15 s, and prints how many times
+// the cost of reading one replica that is: as a query reads, sample by sample,
+// and chunk by chunk with the samples decoded afterwards, as a reader does that
+// knows nothing but Prometheus' interfaces.
 func BenchmarkMerge(b *testing.B) {
 	const n = 5760
 	base, shifted := counterLine(0, n), counterLine(7_123, n)
-	var gappy []point
-	for i, p := range base {
+	var gappy, other []point
+	for i := range base {
 		if i%200 < 190 {
-			gappy = append(gappy, p)
+			gappy = append(gappy, base[i])
+		}
+		if i%330 > 7 {
+			other = append(other, shifted[i])
 		}
 	}
 	for _, bench := range []struct {
@@ -43,36 +46,125 @@ func BenchmarkMerge(b *testing.B) {
 		{"identical copies", [][]point{base, base}},
 		{"three identical copies", [][]point{base, base, base}},
 		{"phase-shifted pair", [][]point{base, shifted}},
-		{"phase-shifted pair with gaps", [][]point{gappy, shifted}},
+		{"phase-shifted pair with gaps in one", [][]point{gappy, shifted}},
+		{"phase-shifted pair with gaps in both", [][]point{gappy, other}},
 		{"one after the other", [][]point{base[:n/2], shifted[n/2:]}},
 	} {
-		b.Run(bench.name, func(b *testing.B) {
-			var list []storage.ChunkSeries
-			for _, points := range bench.replicas {
-				list = append(list, replica(b, points))
-			}
-			merged, single := Merge(list...), replica(b, base)
-			var (
-				it, singleIt chunks.Iterator
-				samples      chunkenc.Iterator
-				floor        time.Duration
-				total        int
-			)
-			b.ReportAllocs()
-			for b.Loop() {
-				var n int
-				it, samples, n = drain(b, merged, it, samples)
-				total += n
-				b.StopTimer() // the floor is measured side by side
-				start := time.Now()
-				singleIt, samples, _ = drain(b, single, singleIt, samples)
-				floor += time.Since(start)
-				b.StartTimer()
-			}
-			b.ReportMetric(float64(b.Elapsed())/float64(floor), "x-one-replica")
-			b.ReportMetric(float64(b.Elapsed())/float64(total), "ns/sample")
-		})
+		var list []storage.ChunkSeries
+		for _, points := range bench.replicas {
+			list = append(list, replica(b, points))
+		}
+		merged, single := Merge(list...), replica(b, base)
+		for _, way := range []struct {
+			name string
+			read func(*testing.B, storage.ChunkSeries) cost
+		}{{"by samples", readAsQuery()}, {"by chunks", readByChunks()}} {
+			b.Run(bench.name+"/"+way.name, func(b *testing.B) {
+				benchmarkRead(b, way.read, merged, single)
+			})
+		}
 	}
+}
+
+// benchmarkRead reads merged and single by turns, so that both see the same
+// machine.
+func benchmarkRead(b *testing.B, read func(*testing.B, storage.ChunkSeries) cost, merged, single storage.ChunkSeries) {
+	var all, floor cost
+	b.ReportAllocs()
+	for b.Loop() {
+		c := read(b, merged)
+		all.took, all.samples = all.took+c.took, all.samples+c.samples
+		b.StopTimer()
+		c = read(b, single)
+		floor.took, floor.samples = floor.took+c.took, floor.samples+c.samples
+		b.StartTimer()
+	}
+	perSample := float64(all.took) / float64(all.samples)
+	b.ReportMetric(perSample, "ns/sample")
+	b.ReportMetric(perSample/(float64(floor.took)/float64(floor.samples)), "x-one-replica")
+}
+
+// readAsQuery reads as a PromQL engine does over this module's query.Samples.
+func readAsQuery() func(*testing.B, storage.ChunkSeries) cost {
+	var it chunkenc.Iterator
+	return func(b *testing.B, series storage.ChunkSeries) (c cost) {
+		start := time.Now()
+		set := selectSamples(b, series)
+		for set.Next() {
+			it = set.At().Iterator(it)
+			c.samples += countSamples(b, it)
+		}
+		c.took = time.Since(start)
+		if set.Err() != nil {
+			b.Fatal(set.Err())
+		}
+		return c
+	}
+}
+
+// selectSamples returns the series benchSeries times, as a query sees it.
+func selectSamples(tb testing.TB, series storage.ChunkSeries) storage.SeriesSet {
+	tb.Helper()
+	list := make([]storage.ChunkSeries, benchSeries)
+	for i := range list {
+		list[i] = series
+	}
+	q, err := query.Samples(seriesList(list)).Querier(0, 1<<60)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return q.Select(tb.Context(), true, nil)
+}
+
+// seriesList is a source that has the same series whatever is asked.
+type seriesList []storage.ChunkSeries
+
+type listQuerier struct {
+	storage.ChunkQuerier
+	list []storage.ChunkSeries
+}
+
+func (l seriesList) ChunkQuerier(int64, int64) (storage.ChunkQuerier, error) {
+	return &listQuerier{storage.NoopChunkedQuerier(), l}, nil
+}
+
+func (q *listQuerier) Select(context.Context, bool, *storage.SelectHints, ...*labels.Matcher) storage.ChunkSeriesSet {
+	return &listSet{list: q.list}
+}
+
+func readByChunks() func(*testing.B, storage.ChunkSeries) cost {
+	var (
+		it      chunks.Iterator
+		samples chunkenc.Iterator
+	)
+	return func(b *testing.B, series storage.ChunkSeries) (c cost) {
+		start := time.Now()
+		for range benchSeries {
+			for it = series.Iterator(it); it.Next(); {
+				samples = it.At().Chunk.Iterator(samples)
+				c.samples += countSamples(b, samples)
+			}
+			if it.Err() != nil {
+				b.Fatal(it.Err())
+			}
+		}
+		c.took = time.Since(start)
+		return c
+	}
+}
+
+// countSamples reads samples with their values.
+func countSamples(b *testing.B, it chunkenc.Iterator) (n int) {
+	var sum float64
+	for it.Next() != chunkenc.ValNone {
+		_, v := it.At()
+		sum += v
+		n++
+	}
+	if it.Err() != nil || sum < 0 {
+		b.Fatal(it.Err())
+	}
+	return n
 }
 
 func counterLine(phase int64, n int) []point {

@@ -152,8 +152,17 @@ func readChunks(series storage.ChunkSeries) ([]chunks.Meta, error) {
 	return metas, err
 }
 
-// readPoints returns the samples of a series, whose timestamps must rise.
+// readPoints returns the samples of a series, whose timestamps must rise. If it
+// can show its samples without chunks, too, they must be the same.
 func readPoints(series storage.ChunkSeries) ([]point, error) {
+	list, err := readChunkPoints(series)
+	if merged, ok := series.(*mergedSeries); ok && err == nil {
+		err = sameSamples(merged, list, math.MinInt64, math.MaxInt64)
+	}
+	return list, err
+}
+
+func readChunkPoints(series storage.ChunkSeries) ([]point, error) {
 	metas, err := readChunks(series)
 	if err != nil {
 		return nil, err
@@ -163,17 +172,7 @@ func readPoints(series storage.ChunkSeries) ([]point, error) {
 		from := len(list)
 		it := meta.Chunk.Iterator(nil)
 		for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
-			var p point
-			switch typ {
-			case chunkenc.ValHistogram:
-				p.t, p.h = it.AtHistogram(nil)
-				p.h = p.h.Copy()
-			case chunkenc.ValFloatHistogram:
-				p.t, p.fh = it.AtFloatHistogram(nil)
-				p.fh = p.fh.Copy()
-			default:
-				p.t, p.v = it.At()
-			}
+			p := pointAt(it, typ)
 			if n := len(list); n > 0 && list[n-1].t >= p.t {
 				return nil, fmt.Errorf("sample at %d follows one at %d", p.t, list[n-1].t)
 			}
@@ -187,6 +186,61 @@ func readPoints(series storage.ChunkSeries) ([]point, error) {
 		}
 	}
 	return list, nil
+}
+
+// pointAt returns the current sample.
+func pointAt(it chunkenc.Iterator, typ chunkenc.ValueType) (p point) {
+	switch typ {
+	case chunkenc.ValHistogram:
+		p.t, p.h = it.AtHistogram(nil)
+		p.h = p.h.Copy()
+	case chunkenc.ValFloatHistogram:
+		p.t, p.fh = it.AtFloatHistogram(nil)
+		p.fh = p.fh.Copy()
+	default:
+		p.t, p.v = it.At()
+	}
+	return p
+}
+
+// sameSamples checks that the series shows those of want that are between mint
+// and maxt.
+func sameSamples(series *mergedSeries, want []point, mint, maxt int64) error {
+	samples, err := series.Samples(mint, maxt)
+	if err != nil {
+		return err
+	}
+	var got []point
+	it := samples.Iterator(nil)
+	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+		got = append(got, pointAt(it, typ))
+	}
+	if it.Err() != nil {
+		return it.Err()
+	}
+	return samePoints(got, within(want, mint, maxt))
+}
+
+// within returns the points from mint to maxt.
+func within(points []point, mint, maxt int64) []point {
+	var list []point
+	for _, p := range points {
+		if p.t >= mint && p.t <= maxt {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// samePoints compares samples but for counter reset hints and empty buckets,
+// which depend on where chunks are cut.
+func samePoints(got, want []point) error {
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i].t != want[i].t || !samePoint(got[i], want[i]) {
+			return fmt.Errorf("sample %d: shown are %v, chunks have %v", i, got[min(i, len(got)):], want[min(i, len(want)):])
+		}
+	}
+	return nil
 }
 
 // merged merges replicas of the points given.

@@ -42,19 +42,21 @@ type mergedSeries struct {
 
 func (s *mergedSeries) Labels() labels.Labels { return s.replicas[0].Labels() }
 
+// Iterator returns the merged chunks. Each reads the replicas once.
 func (s *mergedSeries) Iterator(it chunks.Iterator) chunks.Iterator {
-	m, ok := it.(*merger)
+	c, ok := it.(*chunkIterator)
 	if !ok {
-		m = &merger{}
+		c = &chunkIterator{}
 	}
-	m.reset(s.Labels(), s.replicas)
-	return m
+	c.reset(s.Labels(), s.replicas)
+	return c
 }
 
-// merger iterates over the chunks of merged replicas. merge.go is its main
-// loop, merge_source.go brings chunks into lanes, merge_lane.go walks a lane,
-// merge_follow.go decides which lane to follow, merge_rush.go is the short cut
-// while nothing happens, and merge_encode.go writes.
+// merger chooses among the samples of replicas, one after the other, for a
+// chunkIterator, which writes them, or a sampleIterator, which only shows them.
+// merge.go is its main loop, merge_source.go brings chunks into lanes,
+// merge_lane.go walks a lane, merge_follow.go decides which lane to follow, and
+// merge_glide.go is the short cut while nothing happens.
 type merger struct {
 	labels  labels.Labels
 	sources []source
@@ -71,72 +73,49 @@ type merger struct {
 	ended    bool   // whether the last emitted one was a stale marker
 	drop     drop   // the last fall of the emitted values, as far as known
 	d        int64  // ms, cached interval; 0 when it must be found anew
+	glide    glide
 
 	// Changes from one sample to the next within replicas, which tell counters
 	// from gauges.
 	rises, falls int
 
-	enc     encoder
+	found   found
+	jumped  bool        // the sample found does not follow its predecessor in its own replica
+	whole   chunks.Meta // the chunk found
+	enc     *encoder    // that writes what is found; nil if nothing does
 	empty   chunks.Meta // one without samples, given out if there is nothing else
 	reader  sampleReader
 	scratch chunkenc.Iterator
 	opened  int // chunks decoded
-	cur     chunks.Meta
 	done    bool
 	err     error
 }
 
-func (m *merger) reset(lset labels.Labels, series []storage.ChunkSeries) {
+// found is what a step came to.
+type found int
+
+const (
+	nothing   found = iota
+	oneSample       // the current one of the followed lane, which stays there until the next step
+	oneChunk        // of the followed lane, undecoded
+)
+
+// reset makes m new for replicas that are opened afterwards.
+func (m *merger) reset(lset labels.Labels, enc *encoder) {
 	for _, l := range m.lanes {
 		l.reinit(m, 0)
 		m.spare = append(m.spare, l)
 	}
 	clear(m.lanes)
-	m.enc.reset()
 	*m = merger{
 		labels: lset, sources: m.sources, lanes: m.lanes[:0], spare: m.spare,
 		horizon: never, lastT: never, drop: noDrop(),
-		enc: m.enc, reader: m.reader, scratch: m.scratch,
+		enc: enc, reader: m.reader, scratch: m.scratch,
 	}
 	if counterName(lset.Get(model.MetricNameLabel)) {
 		m.rises = namedCounter
 	}
-	m.openSources(series)
 }
-
-// Next moves to the next chunk.
-func (m *merger) Next() bool {
-	for {
-		if meta, ok := m.enc.pop(); ok {
-			m.cur = meta
-			return true
-		}
-		if m.done || m.err != nil {
-			m.cur = chunks.Meta{}
-			return false
-		}
-		m.step()
-		if m.done && m.err == nil {
-			m.finish()
-		}
-	}
-}
-
-// finish writes what is left. A series without any chunk is more than readers
-// expect of a series that is there, so one without samples is given out rather
-// than none.
-func (m *merger) finish() {
-	m.fail(m.enc.finish())
-	if !m.began && m.empty.Chunk != nil {
-		m.fail(m.enc.pass(m.empty))
-	}
-}
-
-// At returns the chunk Next moved to. It stays valid as the sources' chunks do.
-func (m *merger) At() chunks.Meta { return m.cur }
-
-// Err returns what ended the iteration early. It names the series.
-func (m *merger) Err() error { return m.err }
 
 // fail keeps the first error.
 func (m *merger) fail(err error) {
@@ -148,6 +127,10 @@ func (m *merger) fail(err error) {
 // step emits a sample or a whole chunk, or finds out a bit more about what is
 // to be emitted next, or that nothing is left.
 func (m *merger) step() {
+	if m.found == oneSample {
+		m.lane.advance()
+	}
+	m.found = nothing
 	if m.lane == nil {
 		m.begin()
 		return
@@ -162,9 +145,6 @@ func (m *merger) step() {
 			m.pass(l)
 			return
 		}
-	}
-	if m.rush(l) {
-		return
 	}
 	if l.ready() && !l.cur.stale && (!m.began || l.cur.t > m.lastT && !m.late(m.lastT, l.cur.t)) {
 		if !m.comeBack() {
@@ -258,7 +238,10 @@ func (m *merger) pass(l *lane) {
 	meta := l.pop()
 	l.leap(meta)
 	l.adjacent = true
-	m.fail(m.enc.pass(meta))
+	if m.enc != nil {
+		m.fail(m.enc.pass(meta))
+	}
+	m.found, m.jumped, m.whole = oneChunk, false, meta
 	m.began, m.lastT, m.last, m.ended = true, meta.MaxTime, sample{}, false
 	m.d = 0
 }
@@ -272,11 +255,14 @@ func (m *merger) emit(l *lane) {
 	if fell(m.last, s) {
 		m.drop = dropBetween(m.last, s)
 	}
-	m.fail(m.enc.take(l))
+	if m.enc != nil {
+		m.fail(m.enc.take(l))
+	}
+	m.found, m.jumped = oneSample, !l.adjacent
 	m.began, m.lastT, m.ended = true, s.t, s.stale
 	if !s.stale {
 		m.last = s
 	}
 	l.adjacent = true
-	l.advance()
+	m.startGlide()
 }

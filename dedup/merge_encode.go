@@ -56,6 +56,11 @@ func (e *encoder) follows(l *lane) bool {
 	return e.src == l && e.seq == l.seq && e.taken == l.idx
 }
 
+// followed reports whether the current sample of l was taken over like that.
+func (e *encoder) followed(l *lane) bool {
+	return e.src == l && e.seq == l.seq && e.taken == l.idx+1
+}
+
 // take adds the current sample of l.
 //
 // A chunk's first sample may follow one of another replica, whatever the

@@ -171,7 +171,7 @@ func (l *lane) land(typ chunkenc.ValueType) {
 	if typ == chunkenc.ValNone {
 		if err := l.it.Err(); err != nil {
 			l.m.fail(fmt.Errorf("decode chunk at %d..%d: %w", l.chunk.MinTime, l.chunk.MaxTime, err))
-		} else {
+		} else if l.m.enc != nil {
 			l.m.enc.chunkDone(l)
 		}
 		l.close()

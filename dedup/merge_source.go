@@ -12,23 +12,50 @@ import (
 // source is one of the series to merge: one chunk ahead of what was placed.
 type source struct {
 	it   chunks.Iterator
+	list []chunks.Meta // what it would give, if it is nil
 	peek chunks.Meta
 	ok   bool
 	lane *lane // that took, or already held, the source's last chunk
 }
 
-// openSources starts on the chunks of the series, reusing old iterators.
-func (m *merger) openSources(series []storage.ChunkSeries) {
-	for len(m.sources) < len(series) {
-		m.sources = append(m.sources, source{})
-	}
-	clear(m.sources[len(series):])
-	m.sources = m.sources[:len(series)]
+// openSeries starts on the chunks of series, reusing old iterators.
+func (m *merger) openSeries(series []storage.ChunkSeries) {
+	m.sizeSources(len(series))
 	for i, s := range series {
 		src := &m.sources[i]
 		*src = source{it: s.Iterator(src.it)}
 		m.pull(src, math.MinInt64)
 	}
+}
+
+// openLists starts on chunks that were read already. It keeps the lists.
+func (m *merger) openLists(lists [][]chunks.Meta) {
+	m.sizeSources(len(lists))
+	for i, list := range lists {
+		src := &m.sources[i]
+		*src = source{list: list}
+		m.pull(src, math.MinInt64)
+	}
+}
+
+func (m *merger) sizeSources(n int) {
+	for len(m.sources) < n {
+		m.sources = append(m.sources, source{})
+	}
+	clear(m.sources[n:])
+	m.sources = m.sources[:n]
+}
+
+// next returns the source's next chunk, whatever it is.
+func (src *source) next() (meta chunks.Meta, ok bool) {
+	switch {
+	case src.it == nil && len(src.list) > 0:
+		meta, src.list = src.list[0], src.list[1:]
+		return meta, true
+	case src.it != nil && src.it.Next():
+		return src.it.At(), true
+	}
+	return chunks.Meta{}, false
 }
 
 // pull reads the source's next chunk, which must not begin before after.
@@ -37,25 +64,37 @@ func (m *merger) pull(src *source, after int64) {
 	if m.err != nil {
 		return
 	}
-	if !src.it.Next() {
-		if err := src.it.Err(); err != nil {
-			m.fail(err)
+	meta, ok := src.next()
+	if !ok {
+		if src.it != nil {
+			m.fail(src.it.Err())
 		}
 		return
 	}
-	meta := src.it.At()
-	switch {
-	case meta.Chunk == nil:
-		m.fail(fmt.Errorf("chunk at %d..%d: not there: %w", meta.MinTime, meta.MaxTime, ErrCorrupt))
-	case !chunkenc.IsValidEncoding(meta.Chunk.Encoding()):
-		m.fail(fmt.Errorf("chunk at %d..%d: encoding %d: %w", meta.MinTime, meta.MaxTime, meta.Chunk.Encoding(), ErrEncoding))
-	case len(meta.Chunk.Bytes()) < chunkHeader(meta.Chunk.Encoding()) || meta.MaxTime < meta.MinTime:
-		m.fail(fmt.Errorf("chunk at %d..%d: %d bytes: %w", meta.MinTime, meta.MaxTime, len(meta.Chunk.Bytes()), ErrCorrupt))
-	case meta.MinTime < after:
-		m.fail(fmt.Errorf("chunk at %d..%d after one at %d: %w", meta.MinTime, meta.MaxTime, after, ErrChunkOrder))
-	default:
-		src.peek, src.ok = meta, true
+	err := checkChunk(meta)
+	if err == nil && meta.MinTime < after {
+		err = fmt.Errorf("chunk at %d..%d after one at %d: %w", meta.MinTime, meta.MaxTime, after, ErrChunkOrder)
 	}
+	if err != nil {
+		m.fail(err)
+		return
+	}
+	src.peek, src.ok = meta, true
+}
+
+// checkChunk checks what can be seen of a chunk without decoding it.
+func checkChunk(meta chunks.Meta) error {
+	if meta.Chunk == nil {
+		return fmt.Errorf("chunk at %d..%d: not there: %w", meta.MinTime, meta.MaxTime, ErrCorrupt)
+	}
+	enc := meta.Chunk.Encoding()
+	if !chunkenc.IsValidEncoding(enc) {
+		return fmt.Errorf("chunk at %d..%d: encoding %d: %w", meta.MinTime, meta.MaxTime, enc, ErrEncoding)
+	}
+	if n := len(meta.Chunk.Bytes()); n < chunkHeader(enc) || meta.MaxTime < meta.MinTime {
+		return fmt.Errorf("chunk at %d..%d: %d bytes: %w", meta.MinTime, meta.MaxTime, n, ErrCorrupt)
+	}
+	return nil
 }
 
 // chunkHeader returns how many bytes even an empty chunk has.

@@ -313,10 +313,10 @@ func TestMergeManySourcesOneAfterTheOther(t *testing.T) {
 	for from := 0; from < len(base); from += 200 {
 		list = append(list, replica(t, base[from:from+200]), replica(t, shifted[from:from+200]))
 	}
-	it := Merge(list...).Iterator(nil).(*merger)
+	it := Merge(list...).Iterator(nil).(*chunkIterator)
 	most := 0
 	for it.Next() {
-		most = max(most, len(it.lanes))
+		most = max(most, len(it.m.lanes))
 	}
 	if it.Err() != nil {
 		t.Fatal(it.Err())

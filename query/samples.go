@@ -58,13 +58,20 @@ func (q *samplesQuerier) Select(ctx context.Context, sorted bool, hints *storage
 	}
 }
 
+// sampled is a series that can show its samples without a detour by chunks, as
+// dedup's can. It fetches its chunks and returns what reads the samples in the
+// inclusive range [mint, maxt], any number of times side by side.
+type sampled interface {
+	Samples(mint, maxt int64) (chunkenc.Iterable, error)
+}
+
 // samplesSet turns a set of chunks into one of samples.
 type samplesSet struct {
 	inner      storage.ChunkSeriesSet
 	mint, maxt int64
 	chunks     chunks.Iterator // reused
 	scratch    []chunks.Meta   // reused
-	current    *samplesSeries
+	current    storage.Series
 	err        error
 	cost       *readcost.Cost
 	kept       readcost.Hoard // what the reader has got, and keeps
@@ -83,6 +90,14 @@ func (s *samplesSet) Next() bool {
 	}
 	s.pace.Step()
 	series := s.inner.At()
+	if direct, ok := series.(sampled); ok {
+		samples, err := direct.Samples(s.mint, s.maxt)
+		if s.err = err; err != nil {
+			return false
+		}
+		s.current = &storage.SeriesEntry{Lset: series.Labels(), SampleIteratorFn: samples.Iterator}
+		return true
+	}
 	s.chunks = series.Iterator(s.chunks)
 	s.scratch = s.scratch[:0]
 	samples, memory := 0, seriesMemory+int64(series.Labels().ByteSize())
