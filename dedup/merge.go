@@ -223,14 +223,22 @@ func (m *merger) passable(l *lane) bool {
 			continue
 		}
 		if m.began {
-			o.drain(m.lastT)
-			o.prune(m.lastT)
+			m.fallBehind(o)
 		}
 		if start, ok := o.start(); ok && start <= meta.MaxTime {
 			return false
 		}
 	}
 	return true
+}
+
+// fallBehind drops what o, which is not followed, has up to the last emitted
+// sample: decoding it if that may be the way back to o, else only whole chunks.
+func (m *merger) fallBehind(o *lane) {
+	if m.away && m.missed(o) {
+		o.drain(m.lastT)
+	}
+	o.prune(m.lastT)
 }
 
 // pass emits the next chunk of l undecoded.

@@ -67,7 +67,7 @@ func (m *merger) comeBack() bool {
 	m.need(m.after(3, 2))
 	away := false
 	for _, l := range m.lanes {
-		if l.order < 0 || l.order >= m.lane.order || l.proof > maxProof {
+		if !m.missed(l) {
 			continue
 		}
 		l.sync(m.lastT)
@@ -79,6 +79,11 @@ func (m *merger) comeBack() bool {
 	}
 	m.away = away
 	return false
+}
+
+// missed reports whether l will be returned to when it has proved itself.
+func (m *merger) missed(l *lane) bool {
+	return l.order >= 0 && l.order < m.lane.order && l.proof <= maxProof
 }
 
 // leave is called when the followed lane has a gap, a stale marker or nothing

@@ -6,29 +6,88 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// glide is the short cut while nothing happens: the followed lane goes on with
-// floats in its rhythm, and there is nothing to come back to. Nearly all samples
-// that are merged at all are found here, and what one costs here is what
-// deduplication costs. So a glide knows beforehand how far away the next sample
-// may be and looks at nothing else.
+// Nearly all samples are what their predecessors made expect, and what one of
+// those costs is what deduplication costs. Here they are dealt with by looking at
+// nothing but that.
+
+// rhythm is how far from the last sample of a lane the next may be, in ms and
+// inclusive, to be expected.
+type rhythm struct{ low, high int64 }
+
+// rhythm returns the lane's, if it is known. Samples within it leave the
+// interval as it is.
+func (l *lane) rhythm() (r rhythm, ok bool) {
+	if l.iv.n < uint(len(l.iv.ring)) || l.seq == l.ahead {
+		return rhythm{}, false
+	}
+	slack := l.iv.d / 8
+	return rhythm{max(l.iv.d-slack, 1), l.iv.d + slack}, true
+}
+
+func (r rhythm) has(delta int64) bool { return delta >= r.low && delta <= r.high }
+
+// number reports whether s is a float that can be compared.
+func (s sample) number() bool { return s.float() && !math.IsNaN(s.v) }
+
+// hurry does what skip does while the samples up to and including t, and one
+// behind them, are as expected. It reports whether it skipped any.
+func (l *lane) hurry(t int64) bool {
+	r, ok := l.rhythm()
+	if !ok || l.stale || !l.prev.number() || !l.cur.number() || l.m.late(l.prev.t, l.cur.t) {
+		return false
+	}
+	late := later(0, l.m.interval(), 3, 2)
+	if late < r.low {
+		return false // each sample is late by the standard of another replica
+	}
+	r.high = min(r.high, late)
+	prev, cur := l.prev, l.cur
+	for cur.t <= t {
+		l.run++
+		prev = cur
+		l.idx++
+		typ := l.it.Next()
+		if typ == chunkenc.ValFloat {
+			cur.t, cur.v = l.it.At()
+		}
+		if typ != chunkenc.ValFloat || !r.has(cur.t-prev.t) || math.IsNaN(cur.v) {
+			l.hurried(prev)
+			l.land(typ)
+			return true
+		}
+		l.iv.keep(cur.t - prev.t)
+		switch {
+		case cur.v > prev.v:
+			l.m.rises++
+		case cur.v < prev.v:
+			l.m.falls++
+			l.drop = dropBetween(prev, cur)
+		}
+	}
+	l.hurried(prev)
+	l.cur = cur
+	return true
+}
+
+// hurried leaves the lane behind prev, which was skipped.
+func (l *lane) hurried(prev sample) { l.prev, l.stale, l.adjacent = prev, false, false }
+
+// glide is how the followed lane goes on while there is nothing to come back to:
+// every sample that is expected is emitted.
 type glide struct {
-	on        bool
-	low, high int64 // ms to the next sample, inclusive
+	on bool
+	rhythm
 }
 
 // startGlide lets samples be found by glideOn from the one on that was just
 // emitted, if that is usual.
 func (m *merger) startGlide() {
 	l := m.lane
-	m.glide.on = !m.away && l.seq != l.ahead && l.iv.n >= uint(len(l.iv.ring)) &&
-		l.cur.float() && !l.cur.stale && !math.IsNaN(l.cur.v) &&
-		(m.enc == nil || m.enc.followed(l))
-	if !m.glide.on {
-		return
+	r, ok := l.rhythm()
+	m.glide.on = ok && !m.away && l.cur.number() && (m.enc == nil || m.enc.followed(l))
+	if m.glide.on {
+		m.glide.rhythm = rhythm{r.low, min(r.high, later(0, m.interval(), 3, 2))}
 	}
-	slack := l.iv.d / 8 // an interval that stays within it need not be found anew
-	m.glide.low = max(l.iv.d-slack, 1)
-	m.glide.high = min(l.iv.d+slack, later(0, m.interval(), 3, 2))
 }
 
 // glideOn does what step and emit do for the sample after the last emitted one,
@@ -42,7 +101,7 @@ func (m *merger) glideOn() bool {
 	if typ == chunkenc.ValFloat {
 		t, v := l.it.At()
 		delta := t - m.lastT
-		if delta >= m.glide.low && delta <= m.glide.high && !math.IsNaN(v) {
+		if m.glide.has(delta) && !math.IsNaN(v) {
 			l.iv.keep(delta)
 			switch {
 			case v > m.last.v:

@@ -220,7 +220,9 @@ func (l *lane) close() {
 // drain drops the samples of the open chunk up to and including t.
 func (l *lane) drain(t int64) {
 	for l.open && l.cur.t <= t {
-		l.skip()
+		if !l.hurry(t) {
+			l.skip()
+		}
 	}
 }
 
@@ -242,11 +244,10 @@ func (l *lane) sync(t int64) {
 }
 
 // prune drops chunks that ended by t, so that a lane nobody looks at holds
-// no more than the others. The open chunk is spared until one behind it has
-// ended too: whoever watches a lane never lets it fall back that far.
+// no more than the others.
 func (l *lane) prune(t int64) {
 	if l.open {
-		if len(l.queue) == 0 || l.queue[0].MaxTime > t {
+		if l.chunk.MaxTime > t || l.cur.t > t {
 			return
 		}
 		meta := l.chunk

@@ -127,7 +127,7 @@ func (m *merger) need(t int64) (placed bool) {
 	if m.began {
 		for _, l := range m.lanes {
 			if l != m.lane {
-				l.prune(m.lastT)
+				m.fallBehind(l)
 			}
 		}
 	}
