@@ -18,7 +18,8 @@ func (iv *interval) observe(delta int64) bool {
 	if delta <= 0 {
 		return false
 	}
-	iv.keep(delta)
+	iv.ring[iv.n%uint(len(iv.ring))] = delta
+	iv.n++
 	if iv.n > uint(len(iv.ring)) {
 		if off := delta - iv.d; off <= iv.d/8 && -off <= iv.d/8 {
 			return false
@@ -29,10 +30,12 @@ func (iv *interval) observe(delta int64) bool {
 	return iv.d != old
 }
 
-// keep adds a delta that is known to leave the estimate as it is.
-func (iv *interval) keep(delta int64) {
-	iv.ring[iv.n%uint(len(iv.ring))] = delta
-	iv.n++
+// keep notes n deltas that are close enough to the estimate to leave it as it is.
+func (iv *interval) keep(n int) {
+	for i := range uint(min(n, len(iv.ring))) {
+		iv.ring[(iv.n+i)%uint(len(iv.ring))] = iv.d
+	}
+	iv.n += uint(n)
 }
 
 func (iv *interval) median() int64 {

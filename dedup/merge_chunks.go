@@ -1,6 +1,8 @@
 package dedup
 
 import (
+	"math"
+
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
@@ -35,8 +37,8 @@ func (c *chunkIterator) Next() bool {
 }
 
 func (c *chunkIterator) step() {
-	for c.m.glide.on && c.m.glideOn() {
-		c.enc.taken++
+	if c.m.glide.on {
+		c.m.glideOn(nil, math.MaxInt64)
 	}
 	c.m.step()
 	if c.m.done && c.m.err == nil {

@@ -102,6 +102,10 @@ func (m *merger) leave() {
 	if m.err != nil || !l.open && len(l.queue) > 0 {
 		return // the lane goes on after all
 	}
+	if !l.open && l.iv.n > 1 && m.atEdge() {
+		m.done = true
+		return
+	}
 	m.acquaint()
 	best := m.candidate(m.fillFrom(), m.fillUntil())
 	switch {
@@ -162,16 +166,24 @@ func (m *merger) acquaint() {
 	}
 }
 
+// atEdge reports whether the next sample of the followed lane, which has nothing
+// more, may merely not have arrived yet: no replica is far enough ahead to tell.
+// At the most recent edge of the data it always is like that, and mixing the
+// last sample of one replica with a newer one of another on every read would
+// bend irate. Chunk times tell, so that most reads end without decoding anything
+// of the other replicas.
+func (m *merger) atEdge() bool {
+	return m.began && m.interval() > 0 && !m.reached(m.after(3, 2))
+}
+
 // takeOver moves to another lane when the followed one has nothing more, unless
-// its next sample may merely not have arrived yet: at the most recent edge no
-// replica is far enough ahead to tell, and mixing the last sample of one with a
-// newer one of another on every read would bend irate.
+// the series ends there.
 func (m *merger) takeOver(best *lane) {
 	due := m.after(3, 2)
 	if m.need(max(due, later(best.cur.t, m.interval(), 1, 1))) {
 		return // look again with what came
 	}
-	if m.began && m.interval() > 0 && best.cur.t < due && !m.reached(due) {
+	if best.cur.t < due && m.atEdge() {
 		m.done = true
 		return
 	}

@@ -42,6 +42,7 @@ func (l *lane) hurry(t int64) bool {
 	}
 	r.high = min(r.high, late)
 	prev, cur := l.prev, l.cur
+	n := 0
 	for cur.t <= t {
 		l.run++
 		prev = cur
@@ -51,11 +52,11 @@ func (l *lane) hurry(t int64) bool {
 			cur.t, cur.v = l.it.At()
 		}
 		if typ != chunkenc.ValFloat || !r.has(cur.t-prev.t) || math.IsNaN(cur.v) {
-			l.hurried(prev)
+			l.hurried(prev, n)
 			l.land(typ)
 			return true
 		}
-		l.iv.keep(cur.t - prev.t)
+		n++
 		switch {
 		case cur.v > prev.v:
 			l.m.rises++
@@ -64,13 +65,16 @@ func (l *lane) hurry(t int64) bool {
 			l.drop = dropBetween(prev, cur)
 		}
 	}
-	l.hurried(prev)
+	l.hurried(prev, n)
 	l.cur = cur
 	return true
 }
 
-// hurried leaves the lane behind prev, which was skipped.
-func (l *lane) hurried(prev sample) { l.prev, l.stale, l.adjacent = prev, false, false }
+// hurried leaves the lane behind prev, which was skipped, n expected samples on.
+func (l *lane) hurried(prev sample, n int) {
+	l.prev, l.stale, l.adjacent = prev, false, false
+	l.iv.keep(n)
+}
 
 // glide is how the followed lane goes on while there is nothing to come back to:
 // every sample that is expected is emitted.
@@ -79,44 +83,80 @@ type glide struct {
 	rhythm
 }
 
-// startGlide lets samples be found by glideOn from the one on that was just
-// emitted, if that is usual.
+// startGlide allows glideOn from the sample on that was just emitted, if that is
+// usual.
 func (m *merger) startGlide() {
 	l := m.lane
-	r, ok := l.rhythm()
-	m.glide.on = ok && !m.away && l.cur.number() && (m.enc == nil || m.enc.followed(l))
+	m.glide.rhythm, m.glide.on = l.rhythm()
+	m.glide.on = m.glide.on && !m.away && l.cur.number() && (m.enc == nil || m.enc.followed(l))
 	if m.glide.on {
-		m.glide.rhythm = rhythm{r.low, min(r.high, later(0, m.interval(), 3, 2))}
+		m.glide.high = min(m.glide.high, later(0, m.interval(), 3, 2))
 	}
 }
 
-// glideOn does what step and emit do for the sample after the last emitted one,
-// if that is as usual, and reports whether it was: in rhythm, a number, and of
-// the same chunk. If not, it is the current sample of the followed lane and up
-// to step. Only to be called in a glide.
-func (m *merger) glideOn() bool {
-	l := m.lane
-	typ := l.it.Next()
-	l.idx++
-	if typ == chunkenc.ValFloat {
-		t, v := l.it.At()
-		delta := t - m.lastT
-		if m.glide.has(delta) && !math.IsNaN(v) {
-			l.iv.keep(delta)
-			switch {
-			case v > m.last.v:
-				m.rises++
-			case v < m.last.v:
-				m.falls++
-				m.drop = dropBetween(m.last, sample{typ: typ, t: t, v: v})
-				l.drop = m.drop
-			}
-			m.last.t, m.last.v, m.lastT = t, v, t
-			return true
+// float is a sample as it is handed to readers.
+type float struct {
+	st, t int64
+	v     float64
+}
+
+// glideOn does what step and emit do for the samples after the last emitted one,
+// while they are of the same chunk, as expected, and no later than until. It
+// returns how many they are, at most len(out) if out is given, and puts them
+// there. The sample that ended it is the current one of the followed lane and up
+// to step; there is none yet if out is full.
+//
+// Everything is kept in registers: a query that reads a sample, decides on it
+// and hands it on before the next takes a fifth longer.
+func (m *merger) glideOn(out []float, until int64) (n int) {
+	var (
+		l     = m.lane
+		it    = l.it
+		r     = m.glide.rhythm
+		hasST = l.chunk.Chunk.Encoding() != chunkenc.EncXOR
+		t, v  = m.lastT, m.last.v
+		rises int
+		typ   chunkenc.ValueType
+	)
+	for typ = it.Next(); typ == chunkenc.ValFloat; typ = it.Next() {
+		nextT, next := it.At()
+		if !r.has(nextT-t) || math.IsNaN(next) || nextT > until {
+			break
+		}
+		switch {
+		case next > v:
+			rises++
+		case next < v:
+			m.falls++
+			m.drop = drop{since: t, t: nextT, from: v, to: next}
+			l.drop = m.drop
+		}
+		t, v = nextT, next
+		n++
+		if out == nil {
+			continue
+		}
+		out[n-1] = float{t: t, v: v}
+		if hasST {
+			out[n-1].st = it.AtST()
+		}
+		if n == len(out) {
+			break
 		}
 	}
-	m.glide.on, m.found = false, nothing
-	l.prev, l.stale, m.jumped = m.last, false, false
+	m.rises += rises
+	m.lastT, m.last.t, m.last.v = t, t, v
+	l.iv.keep(n)
+	l.idx += n
+	if m.enc != nil {
+		m.enc.taken += n
+	}
+	if n > 0 && n == len(out) {
+		return n
+	}
+	m.glide.on, m.found, m.jumped = false, nothing, false
+	l.idx++
+	l.prev, l.stale = m.last, false
 	l.land(typ)
-	return false
+	return n
 }

@@ -12,10 +12,10 @@ import (
 // io.Seeker.
 type millis = int64
 
-// sampleIterator iterates over the samples of merged replicas. They stay where
-// they are decoded, in the iterators of the merger's lanes, so that each sample
-// that comes out was decoded once and, unless lanes have to be compared, no
-// other was.
+// sampleIterator iterates over the samples of merged replicas. Those that come
+// out were decoded once, and of the others only what lanes had to be compared by.
+// Floats are read ahead up to the end of their chunk, and others stay where they
+// are decoded, in the iterators of the merger's lanes.
 type sampleIterator struct {
 	m          merger
 	mint, maxt int64
@@ -23,15 +23,20 @@ type sampleIterator struct {
 
 	started bool
 	typ     chunkenc.ValueType // of the current sample
-	it      chunkenc.Iterator  // has it
-	whole   bool               // whether that is of a chunk that is read whole
-	chunk   chunks.Meta        // that one
-	own     chunkenc.Iterator  // of chunks that are read whole
+
+	floats []float // read ahead
+	next   int     // of floats; the current sample is the one before, if there is one
+
+	it     chunkenc.Iterator // has the current sample, if that is none of floats
+	whole  bool              // whether that is of a chunk that is read whole
+	inside bool              // whether all of that is within the range
+	chunk  chunks.Meta       // that one
+	own    chunkenc.Iterator // of chunks that are read whole
 }
 
 func (s *sampleIterator) reset(of *mergedSamples) {
 	s.m.reset(of.labels, nil)
-	*s = sampleIterator{m: s.m, own: s.own, mint: of.mint, maxt: of.maxt}
+	*s = sampleIterator{m: s.m, own: s.own, floats: s.floats[:0], mint: of.mint, maxt: of.maxt}
 	if of.plain {
 		s.plain = of.lists[0]
 		s.m.done = true
@@ -40,15 +45,21 @@ func (s *sampleIterator) reset(of *mergedSamples) {
 	s.m.openLists(of.lists)
 }
 
-// Next moves to the next sample.
+// Next moves to the next sample. The ways that nearly all samples take are kept
+// short.
 func (s *sampleIterator) Next() chunkenc.ValueType {
-	if s.m.glide.on && s.m.glideOn() {
-		if s.m.lastT > s.maxt {
-			return s.end()
+	switch {
+	case s.next < len(s.floats):
+		s.next++
+		return chunkenc.ValFloat
+	case s.whole:
+		if s.typ = s.it.Next(); s.typ != chunkenc.ValNone {
+			if s.inside {
+				return s.typ
+			}
+			return s.trimmed()
 		}
-		return s.typ
-	}
-	if !s.started {
+	case !s.started:
 		return s.Seek(s.mint)
 	}
 	s.typ = s.advance(never)
@@ -59,12 +70,12 @@ func (s *sampleIterator) Next() chunkenc.ValueType {
 // that. Which sample that is depends on those before it, so they are merged,
 // too.
 func (s *sampleIterator) Seek(t millis) chunkenc.ValueType {
-	if s.started && (s.typ == chunkenc.ValNone || s.it.AtT() >= t) {
+	if s.started && (s.typ == chunkenc.ValNone || s.AtT() >= t) {
 		return s.typ
 	}
 	s.started = true
 	t = max(t, s.mint)
-	for s.typ = s.advance(t); s.typ != chunkenc.ValNone && s.it.AtT() < t; {
+	for s.typ = s.advance(t); s.typ != chunkenc.ValNone && s.AtT() < t; {
 		s.typ = s.advance(t)
 	}
 	return s.trimmed()
@@ -73,23 +84,19 @@ func (s *sampleIterator) Seek(t millis) chunkenc.ValueType {
 // trimmed returns the type of the current sample, or ends the iterator if it
 // lies beyond the range.
 func (s *sampleIterator) trimmed() chunkenc.ValueType {
-	if s.typ == chunkenc.ValNone || s.whole && s.chunk.MaxTime <= s.maxt || s.it.AtT() <= s.maxt {
+	if s.typ == chunkenc.ValNone || s.whole && s.inside || s.AtT() <= s.maxt {
 		return s.typ
 	}
-	return s.end()
-}
-
-// end is the end of what was asked for.
-func (s *sampleIterator) end() chunkenc.ValueType {
 	s.typ, s.whole, s.plain = chunkenc.ValNone, false, nil
-	s.m.done, s.m.glide.on, s.m.found = true, false, nothing
+	s.m.done, s.m.glide.on = true, false
 	return chunkenc.ValNone
 }
 
 // advance moves to the next sample, or to one after it where those before from
 // have no part in merging.
 func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
-	if s.m.glide.on && s.m.glideOn() {
+	if s.next < len(s.floats) || s.readAhead() {
+		s.next++
 		return chunkenc.ValFloat
 	}
 	if typ := s.advanceWhole(from); typ != chunkenc.ValNone {
@@ -109,6 +116,20 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 		}
 	}
 	return chunkenc.ValNone
+}
+
+// readAhead fills floats, if those that come next are as expected, and reports
+// whether there are any.
+func (s *sampleIterator) readAhead() bool {
+	s.next, s.floats = 0, s.floats[:0]
+	if !s.m.glide.on {
+		return false
+	}
+	if s.floats == nil {
+		s.floats = make([]float, maxChunkSamples)
+	}
+	s.floats = s.floats[:s.m.glideOn(s.floats[:maxChunkSamples], s.maxt)]
+	return len(s.floats) > 0
 }
 
 // advanceWhole moves to the next sample within chunks that are read whole.
@@ -148,7 +169,7 @@ func (s *sampleIterator) nextPlain(from int64) bool {
 
 func (s *sampleIterator) open(meta chunks.Meta) {
 	s.own = meta.Chunk.Iterator(s.own)
-	s.it, s.whole, s.chunk = s.own, true, meta
+	s.it, s.whole, s.chunk, s.inside = s.own, true, meta, meta.MaxTime <= s.maxt
 }
 
 // Err returns what ended the iteration early. It names the series.
@@ -156,9 +177,27 @@ func (s *sampleIterator) Err() error { return s.m.err }
 
 // The current sample. Only to be called after Next or Seek found one.
 
-func (s *sampleIterator) At() (int64, float64) { return s.it.At() }
-func (s *sampleIterator) AtT() int64           { return s.it.AtT() }
-func (s *sampleIterator) AtST() int64          { return s.it.AtST() }
+func (s *sampleIterator) At() (int64, float64) {
+	if s.next > 0 {
+		f := &s.floats[s.next-1]
+		return f.t, f.v
+	}
+	return s.it.At()
+}
+
+func (s *sampleIterator) AtT() int64 {
+	if s.next > 0 {
+		return s.floats[s.next-1].t
+	}
+	return s.it.AtT()
+}
+
+func (s *sampleIterator) AtST() int64 {
+	if s.next > 0 {
+		return s.floats[s.next-1].st
+	}
+	return s.it.AtST()
+}
 
 func (s *sampleIterator) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
 	t, h := s.it.AtHistogram(h)

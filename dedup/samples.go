@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -25,8 +26,11 @@ func (s *mergedSeries) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
 		all  []chunks.Meta
 		ends []int
 	)
-	for _, replica := range s.replicas {
+	for i, replica := range s.replicas {
 		from := len(all)
+		if i > 0 { // as many as the others have
+			all = slices.Grow(all, from/i)
+		}
 		it = replica.Iterator(it)
 		for it.Next() {
 			all = append(all, it.At())
