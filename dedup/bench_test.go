@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
 	"github.com/varve-tsdb/varve/query"
 )
@@ -52,12 +54,17 @@ func BenchmarkMerge(b *testing.B) {
 		{"phase-shifted pair with gaps in one", [][]point{gappy, shifted}},
 		{"phase-shifted pair with gaps in both", [][]point{gappy, other}},
 		{"one after the other", [][]point{base[:n/2], shifted[n/2:]}},
+		{"phase-shifted pair of histograms", [][]point{histogramLine(0, n/4), histogramLine(7_123, n/4)}},
 	} {
 		var list []storage.ChunkSeries
 		for _, points := range bench.replicas {
 			list = append(list, replica(b, points))
 		}
-		merged, single := Merge(list...), replica(b, base)
+		single := list[0]
+		if len(bench.replicas[0]) < n && bench.replicas[0][0].h == nil {
+			single = replica(b, base)
+		}
+		merged := Merge(list...)
 		for _, way := range []struct {
 			name string
 			read func(*testing.B, storage.ChunkSeries) cost
@@ -155,10 +162,18 @@ func readByChunks() func(*testing.B, storage.ChunkSeries) cost {
 
 // countSamples reads samples with their values.
 func countSamples(b *testing.B, it chunkenc.Iterator) (n int) {
-	var sum float64
-	for it.Next() != chunkenc.ValNone {
-		_, v := it.At()
-		sum += v
+	var (
+		sum float64
+		h   *histogram.FloatHistogram
+	)
+	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+		if typ == chunkenc.ValFloat {
+			_, v := it.At()
+			sum += v
+		} else {
+			_, h = it.AtFloatHistogram(h) // as the engine asks
+			sum += h.Count
+		}
 		n++
 	}
 	if it.Err() != nil || sum < 0 {
@@ -171,6 +186,14 @@ func counterLine(phase int64, n int) []point {
 	list := make([]point, n)
 	for i := range list {
 		list[i] = point{t: phase + int64(i)*15_000, v: float64(i*37 + i%11)}
+	}
+	return list
+}
+
+func histogramLine(phase int64, n int) []point {
+	list := make([]point, n)
+	for i := range list {
+		list[i] = point{t: phase + int64(i)*15_000, h: tsdbutil.GenerateTestHistogram(int64(i))}
 	}
 	return list
 }

@@ -37,8 +37,13 @@ func (c *chunkIterator) Next() bool {
 }
 
 func (c *chunkIterator) step() {
-	if c.m.glide.on {
+	switch {
+	case c.m.glide.on && c.m.last.float():
 		c.m.glideOn(nil, math.MaxInt64)
+	case c.m.glide.on:
+		for c.m.glideOnHistogram() {
+			continue
+		}
 	}
 	c.m.step()
 	if c.m.done && c.m.err == nil {

@@ -10,37 +10,39 @@ import (
 // those costs is what deduplication costs. Here they are dealt with by looking at
 // nothing but that.
 
-// rhythm is how far from the last sample of a lane the next may be, in ms and
-// inclusive, to be expected.
-type rhythm struct{ low, high int64 }
+// rhythm is how far from the last sample of a lane the next must be, in ms, to be
+// expected: at least low, at most width more.
+type rhythm struct {
+	low   int64
+	width uint64
+}
 
-// rhythm returns the lane's, if it is known. Samples within it leave the
+// rhythm returns that of the lane, if it is known and if not each of its samples
+// is late by the standard of another replica. Samples in rhythm leave the
 // interval as it is.
 func (l *lane) rhythm() (r rhythm, ok bool) {
 	if l.iv.n < uint(len(l.iv.ring)) || l.seq == l.ahead {
 		return rhythm{}, false
 	}
 	slack := l.iv.d / 8
-	return rhythm{max(l.iv.d-slack, 1), l.iv.d + slack}, true
+	low := max(l.iv.d-slack, 1)
+	high := min(l.iv.d+slack, later(0, l.m.interval(), 3, 2))
+	return rhythm{low, uint64(high - low)}, low <= high
 }
 
-func (r rhythm) has(delta int64) bool { return delta >= r.low && delta <= r.high }
+func (r rhythm) has(delta int64) bool { return uint64(delta-r.low) <= r.width }
 
-// number reports whether s is a float that can be compared.
-func (s sample) number() bool { return s.float() && !math.IsNaN(s.v) }
+// number reports whether s can be compared: it is no stale marker nor another
+// NaN.
+func (s sample) number() bool { return !s.stale && !math.IsNaN(s.v) }
 
 // hurry does what skip does while the samples up to and including t, and one
 // behind them, are as expected. It reports whether it skipped any.
 func (l *lane) hurry(t int64) bool {
 	r, ok := l.rhythm()
-	if !ok || l.stale || !l.prev.number() || !l.cur.number() || l.m.late(l.prev.t, l.cur.t) {
+	if !ok || l.stale || !l.prev.float() || !l.cur.float() || !l.prev.number() || !l.cur.number() || l.m.late(l.prev.t, l.cur.t) {
 		return false
 	}
-	late := later(0, l.m.interval(), 3, 2)
-	if late < r.low {
-		return false // each sample is late by the standard of another replica
-	}
-	r.high = min(r.high, late)
 	prev, cur := l.prev, l.cur
 	n := 0
 	for cur.t <= t {
@@ -88,10 +90,7 @@ type glide struct {
 func (m *merger) startGlide() {
 	l := m.lane
 	m.glide.rhythm, m.glide.on = l.rhythm()
-	m.glide.on = m.glide.on && !m.away && l.cur.number() && (m.enc == nil || m.enc.followed(l))
-	if m.glide.on {
-		m.glide.high = min(m.glide.high, later(0, m.interval(), 3, 2))
-	}
+	m.glide.on = m.glide.on && !m.away && l.cur.ok() && l.cur.number() && (m.enc == nil || m.enc.followed(l))
 }
 
 // float is a sample as it is handed to readers.
@@ -154,9 +153,45 @@ func (m *merger) glideOn(out []float, until int64) (n int) {
 	if n > 0 && n == len(out) {
 		return n
 	}
+	m.endGlide(typ)
+	return n
+}
+
+// glideOnHistogram is glideOn for one histogram. It stays the current sample of
+// the lane's iterator.
+func (m *merger) glideOnHistogram() bool {
+	l := m.lane
+	typ := l.it.Next()
+	if typ != m.last.typ || !m.glide.has(l.it.AtT()-m.lastT) {
+		m.endGlide(typ)
+		return false
+	}
+	s := m.reader.read(l.it, typ)
+	if !s.number() {
+		m.endGlide(typ)
+		return false
+	}
+	m.observe(m.last, s)
+	if fell(m.last, s) {
+		m.drop = dropBetween(m.last, s)
+		l.drop = m.drop
+	}
+	m.lastT, m.last, m.jumped = s.t, s, false
+	l.cur = s
+	l.iv.keep(1)
+	l.idx++
+	if m.enc != nil {
+		m.enc.taken++
+	}
+	return true
+}
+
+// endGlide makes the sample that the iterator of the followed lane was moved to
+// its current one.
+func (m *merger) endGlide(typ chunkenc.ValueType) {
+	l := m.lane
 	m.glide.on, m.found, m.jumped = false, nothing, false
 	l.idx++
 	l.prev, l.stale = m.last, false
 	l.land(typ)
-	return n
 }

@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -99,6 +100,9 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 		s.next++
 		return chunkenc.ValFloat
 	}
+	if s.m.glide.on && s.m.glideOnHistogram() {
+		return s.m.last.typ
+	}
 	if typ := s.advanceWhole(from); typ != chunkenc.ValNone {
 		return typ
 	}
@@ -122,13 +126,11 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 // whether there are any.
 func (s *sampleIterator) readAhead() bool {
 	s.next, s.floats = 0, s.floats[:0]
-	if !s.m.glide.on {
+	if !s.m.glide.on || !s.m.last.float() {
 		return false
 	}
-	if s.floats == nil {
-		s.floats = make([]float, maxChunkSamples)
-	}
-	s.floats = s.floats[:s.m.glideOn(s.floats[:maxChunkSamples], s.maxt)]
+	s.floats = slices.Grow(s.floats, maxChunkSamples)[:maxChunkSamples]
+	s.floats = s.floats[:s.m.glideOn(s.floats, s.maxt)]
 	return len(s.floats) > 0
 }
 

@@ -23,13 +23,13 @@ func (s *mergedSeries) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
 	samples := &mergedSamples{labels: s.Labels(), mint: mint, maxt: maxt}
 	var (
 		it   chunks.Iterator
-		all  []chunks.Meta
+		all  = make([]chunks.Meta, 0, 8)
 		ends []int
 	)
 	for i, replica := range s.replicas {
 		from := len(all)
-		if i > 0 { // as many as the others have
-			all = slices.Grow(all, from/i)
+		if i > 0 {
+			all = slices.Grow(all, from/i) // as many as the others have
 		}
 		it = replica.Iterator(it)
 		for it.Next() {
