@@ -12,16 +12,18 @@ type interval struct {
 }
 
 // observe adds the delta between two successive samples and reports whether the
-// estimate changed. Deltas close to it cannot move it enough to matter, so
-// regular data costs a compare.
+// estimate changed. Deltas close to it cannot move it enough to matter and count
+// as the estimate itself, so regular data costs a compare, or nothing: see keep.
 func (iv *interval) observe(delta int64) bool {
 	if delta <= 0 {
 		return false
 	}
-	iv.ring[iv.n%uint(len(iv.ring))] = delta
+	last := &iv.ring[iv.n%uint(len(iv.ring))]
+	*last = delta
 	iv.n++
 	if iv.n > uint(len(iv.ring)) {
 		if off := delta - iv.d; off <= iv.d/8 && -off <= iv.d/8 {
+			*last = iv.d
 			return false
 		}
 	}
@@ -30,7 +32,7 @@ func (iv *interval) observe(delta int64) bool {
 	return iv.d != old
 }
 
-// keep notes n deltas that are close enough to the estimate to leave it as it is.
+// keep is observe for n deltas that are close to the estimate.
 func (iv *interval) keep(n int) {
 	for i := range uint(min(n, len(iv.ring))) {
 		iv.ring[(iv.n+i)%uint(len(iv.ring))] = iv.d
