@@ -129,7 +129,7 @@ func TestMergeStaleHistograms(t *testing.T) {
 			t.Errorf("stale marker at %d though a replica goes on", p.t)
 		}
 	}
-	noHoles(t, got, 22_500)
+	(&issue{t: t, report: t.Errorf}).noHoles(got, 22_500)
 	alone := merged(t, a, b[:3])
 	if last := alone[len(alone)-1]; !value.IsStaleNaN(last.h.Sum) {
 		t.Errorf("ends with %v instead of a stale marker", last)

@@ -1,12 +1,10 @@
 package dedup
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/value"
-	"github.com/prometheus/prometheus/storage"
 )
 
 // Each test here is named after an issue of thanos-io/thanos, whose data it has
@@ -14,25 +12,23 @@ import (
 
 // between asks for a query over the merged replicas at a time in seconds and
 // checks that the answer lies between those of the replicas.
-func between(t *testing.T, query string, at float64, tolerance float64, replicas ...[]point) {
+func (c *issue) between(query string, at float64, tolerance float64, replicas ...[]point) {
+	t := c.t
 	t.Helper()
 	ms := int64(math.Round(at * 1000))
 	low, high := math.Inf(1), math.Inf(-1)
-	var all []storage.ChunkSeries
 	for _, points := range replicas {
-		series := replica(t, points)
-		all = append(all, series)
-		if v, ok := ask(t, series, query, ms, ms, 1000)[ms]; ok {
+		if v, ok := ask(t, replica(t, points), query, ms, ms, 1000)[ms]; ok {
 			low, high = min(low, v), max(high, v)
 		}
 	}
-	got, ok := ask(t, Merge(all...), query, ms, ms, 1000)[ms]
+	got, ok := ask(t, replica(t, c.merge(replicas...)), query, ms, ms, 1000)[ms]
 	switch {
 	case math.IsInf(low, 0) && !ok:
 	case !ok:
-		t.Errorf("%s at %g: no answer, replicas say %g to %g", query, at, low, high)
+		c.errorf("%s at %g: no answer, replicas say %g to %g", query, at, low, high)
 	case got < low*(1-tolerance) || got > high*(1+tolerance):
-		t.Errorf("%s at %g: %g, replicas say %g to %g", query, at, got, low, high)
+		c.errorf("%s at %g: %g, replicas say %g to %g", query, at, got, low, high)
 	}
 }
 
@@ -51,7 +47,9 @@ func orders(replicas [][]point, f func(replicas ...[]point)) {
 
 // The first samples of three replicas lie within a second, the latest of them
 // lower than another. rate() was 790 instead of 0.31.
-func TestThanosIssue7623(t *testing.T) {
+func TestThanosIssue7623(t *testing.T) { testIssue(t, thanosIssue7623, everySample) }
+
+func thanosIssue7623(c *issue) {
 	base := 1719976000.0
 	replicas := [][]point{
 		seconds(base+786.6, 78988, base+806.6, 78995, base+826.6, 79001, base+846.6, 79007, base+866.6, 79013, base+886.6, 79019),
@@ -60,15 +58,17 @@ func TestThanosIssue7623(t *testing.T) {
 	}
 	orders(replicas, func(r ...[]point) {
 		for at := base + 820.0; at < base+900; at += 5 {
-			between(t, "rate(x[2m])", at, 0.02, r...)
-			between(t, "resets(x[2m])", at, 0, r...)
+			c.between("rate(x[2m])", at, 0.02, r...)
+			c.between("resets(x[2m])", at, 0, r...)
 		}
 	})
 }
 
 // One replica's scrapes time out now and then, which leaves stale markers and
 // gaps. The other has none, and still the first was shown.
-func TestThanosIssue7364(t *testing.T) {
+func TestThanosIssue7364(t *testing.T) { testIssue(t, thanosIssue7364, onlyFirst, everySample) }
+
+func thanosIssue7364(c *issue) {
 	var gappy, whole []point
 	for i := range 200 {
 		at := float64(i) * 30
@@ -82,12 +82,14 @@ func TestThanosIssue7364(t *testing.T) {
 		whole = append(whole, seconds(at+11, float64(i))...)
 	}
 	orders([][]point{gappy, whole}, func(r ...[]point) {
-		noHoles(t, merged(t, r...), 45_000)
+		c.noHoles(c.merge(r...), 45_000)
 	})
 }
 
 // Both replicas have gaps, never at the same time.
-func TestThanosIssue7656(t *testing.T) {
+func TestThanosIssue7656(t *testing.T) { testIssue(t, thanosIssue7656, onlyFirst) }
+
+func thanosIssue7656(c *issue) {
 	var a, b []point
 	for i := range 600 {
 		at := float64(i) * 15
@@ -99,24 +101,26 @@ func TestThanosIssue7656(t *testing.T) {
 		}
 	}
 	orders([][]point{a, b}, func(r ...[]point) {
-		noHoles(t, merged(t, r...), 22_500)
+		c.noHoles(c.merge(r...), 22_500)
 	})
 }
 
-func noHoles(t *testing.T, got []point, longest int64) {
-	t.Helper()
+func (c *issue) noHoles(got []point, longest int64) {
+	c.t.Helper()
 	for i, p := range got {
 		if value.IsStaleNaN(p.v) {
-			t.Errorf("stale marker at %d though a replica goes on", p.t)
+			c.errorf("stale marker at %d though a replica goes on", p.t)
 		}
 		if i > 0 && p.t-got[i-1].t > longest {
-			t.Errorf("hole from %d to %d", got[i-1].t, p.t)
+			c.errorf("hole from %d to %d", got[i-1].t, p.t)
 		}
 	}
 }
 
 // Two replicas scrape 54 ms apart and see a counter in the other order.
-func TestThanosIssue8061(t *testing.T) {
+func TestThanosIssue8061(t *testing.T) { testIssue(t, thanosIssue8061, everySample, penalties) }
+
+func thanosIssue8061(c *issue) {
 	var a, b []point
 	for i := range 240 {
 		at, v := 1733968809.833+float64(i)*15, 3829920.063+float64(i)*0.5
@@ -128,19 +132,21 @@ func TestThanosIssue8061(t *testing.T) {
 		}
 	}
 	orders([][]point{a, b}, func(r ...[]point) {
-		got := merged(t, r...)
+		got := c.merge(r...)
 		for i := range got[1:] {
 			if got[i+1].v < got[i].v {
-				t.Errorf("the counter falls from %v to %v", got[i], got[i+1])
+				c.errorf("the counter falls from %v to %v", got[i], got[i+1])
 			}
 		}
-		noHoles(t, got, 22_500)
+		c.noHoles(got, 22_500)
 	})
 }
 
 // rate and irate at the most recent edge, where one replica already has its
 // next sample and the other not yet.
-func TestThanosIssue2890(t *testing.T) {
+func TestThanosIssue2890(t *testing.T) { testIssue(t, thanosIssue2890, everySample) }
+
+func thanosIssue2890(c *issue) {
 	var a, b []point
 	for i := range 40 {
 		at := float64(i) * 60
@@ -159,14 +165,16 @@ func TestThanosIssue2890(t *testing.T) {
 		ms := int64(now * 1000)
 		orders([][]point{upTo(a, ms), upTo(b, ms)}, func(r ...[]point) {
 			for _, query := range []string{"irate(x[5m])", "rate(x[5m])", "resets(x[10m])"} {
-				between(t, query, now, 0.001, r...)
+				c.between(query, now, 0.001, r...)
 			}
 		})
 	}
 }
 
 // A restart that one replica sees before the other.
-func TestThanosIssue1326(t *testing.T) {
+func TestThanosIssue1326(t *testing.T) { testIssue(t, thanosIssue1326, everySample) }
+
+func thanosIssue1326(c *issue) {
 	var a, b []point
 	for i := range 60 {
 		at := float64(i) * 28
@@ -183,7 +191,7 @@ func TestThanosIssue1326(t *testing.T) {
 		b = append(b, seconds(at+13, vb)...)
 	}
 	orders([][]point{a, b}, func(r ...[]point) {
-		got := merged(t, r...)
+		got := c.merge(r...)
 		falls := 0
 		for i := range got[1:] {
 			if got[i+1].v < got[i].v {
@@ -191,38 +199,38 @@ func TestThanosIssue1326(t *testing.T) {
 			}
 		}
 		if falls != 1 {
-			t.Errorf("%d resets instead of 1 in %v", falls, got)
+			c.errorf("%d resets instead of 1 in %v", falls, got)
 		}
-		noHoles(t, got, 28_000*(patience+1))
+		c.noHoles(got, 28_000*(patience+1))
 		for at := 700.0; at < 1600; at += 50 {
-			between(t, "increase(x[10m])", at, 0.2, r...)
+			c.between("increase(x[10m])", at, 0.2, r...)
 		}
 	})
 }
 
 // A target restarts while one replica is away.
-func TestThanosIssue1788(t *testing.T) {
+func TestThanosIssue1788(t *testing.T) { testIssue(t, thanosIssue1788, penalties) }
+
+func thanosIssue1788(c *issue) {
+	see := func(at float64) float64 {
+		if at < 305 {
+			return 668153 + math.Floor(at)
+		}
+		return math.Floor(at - 305)
+	}
 	for shift := 1.0; shift < 15; shift += 3 {
-		t.Run(fmt.Sprint(shift), func(t *testing.T) {
-			var a, b []point
-			see := func(at float64) float64 {
-				if at < 305 {
-					return 668153 + math.Floor(at)
-				}
-				return math.Floor(at - 305)
+		var a, b []point
+		for i := range 60 {
+			at := float64(i) * 15
+			if i < 19 || i > 25 {
+				a = append(a, seconds(at, see(at))...)
 			}
-			for i := range 60 {
-				at := float64(i) * 15
-				if i < 19 || i > 25 {
-					a = append(a, seconds(at, see(at))...)
-				}
-				b = append(b, seconds(at+shift, see(at+shift))...)
+			b = append(b, seconds(at+shift, see(at+shift))...)
+		}
+		orders([][]point{a, b}, func(r ...[]point) {
+			for at := 150.0; at < 890; at += 10 {
+				c.between("rate(x[2m])", at, 0.15, r...)
 			}
-			orders([][]point{a, b}, func(r ...[]point) {
-				for at := 150.0; at < 890; at += 10 {
-					between(t, "rate(x[2m])", at, 0.15, r...)
-				}
-			})
 		})
 	}
 }
