@@ -23,8 +23,9 @@ type target struct {
 
 const simStep = 100 // ms
 
-// newTarget makes a target that lives for length ms.
-func newTarget(rng *rand.Rand, length int64, rate float64, gauge bool, resets []int64) *target {
+// newTarget makes a target that lives for length ms. About once a minute its rate
+// changes, by up to swing times what is given.
+func newTarget(rng *rand.Rand, length int64, rate, swing float64, gauge bool, resets []int64) *target {
 	n := int(length/simStep) + 1
 	g := &target{gauge: gauge, resets: resets, value: make([]float64, n), total: make([]float64, n)}
 	v, total := math.Floor(rng.Float64()*1e6), 0.0
@@ -32,7 +33,7 @@ func newTarget(rng *rand.Rand, length int64, rate float64, gauge bool, resets []
 	next := 0
 	for i := range n {
 		if rng.IntN(600) == 0 {
-			level = rate * rng.Float64() * 2
+			level = rate * (1 - swing + 2*swing*rng.Float64())
 		}
 		for next < len(resets) && int64(i)*simStep >= resets[next] {
 			v = 0
@@ -193,7 +194,7 @@ func (s *scenario) drawScraper(draw *rapid.T, o scenarioOptions) scraper {
 
 func (s *scenario) run() {
 	rng := rand.New(rand.NewPCG(s.seed, 1))
-	s.target = newTarget(rng, s.length, s.rate, s.gauge, s.resets)
+	s.target = newTarget(rng, s.length, s.rate, 1, s.gauge, s.resets)
 	for _, r := range s.replicas {
 		points, truth := r.scrape(rng, s.target, s.length)
 		s.points = append(s.points, points)
