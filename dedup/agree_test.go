@@ -22,7 +22,7 @@ import (
 // TestReadsAgreeWithCompaction merges the same replicas as a compaction does,
 // one block a replica, and as a read does.
 func TestReadsAgreeWithCompaction(t *testing.T) {
-	rapid.Check(t, func(draw *rapid.T) {
+	property(t, func(draw *rapid.T) {
 		var data querytest.Data
 		var scenarios []*scenario
 		for range rapid.IntRange(1, 3).Draw(draw, "series") {
@@ -103,7 +103,7 @@ func answers(tb rapid.TB, set storage.ChunkSeriesSet) []string {
 }
 
 func TestPropertyIdempotent(t *testing.T) {
-	rapid.Check(t, func(draw *rapid.T) {
+	property(t, func(draw *rapid.T) {
 		s := drawScenario(draw, scenarioOptions{replicas: 3, resets: 3, gaps: 3, skew: 5, mixed: true})
 		draw.Log(s)
 		got := mergedScenario(draw, t, s)
@@ -117,7 +117,7 @@ func TestPropertyIdempotent(t *testing.T) {
 // Replicas that are split over sources, and cut into other chunks there, are
 // merged like whole ones: a head and a bucket hold the same samples for a while.
 func TestPropertySplitSources(t *testing.T) {
-	rapid.Check(t, func(draw *rapid.T) {
+	property(t, func(draw *rapid.T) {
 		s := drawScenario(draw, scenarioOptions{replicas: 2, resets: 2, gaps: 3})
 		draw.Log(s)
 		var list []storage.ChunkSeries

@@ -45,6 +45,28 @@ func (p point) String() string {
 	return fmt.Sprintf("%d:%g", p.t, p.v)
 }
 
+// number is what a counter never lowers.
+func (p point) number() float64 {
+	switch {
+	case p.h != nil:
+		return float64(p.h.Count)
+	case p.fh != nil:
+		return p.fh.Count
+	}
+	return p.v
+}
+
+// stale reports whether the point is a stale marker.
+func (p point) stale() bool {
+	switch {
+	case p.h != nil:
+		return value.IsStaleNaN(p.h.Sum)
+	case p.fh != nil:
+		return value.IsStaleNaN(p.fh.Sum)
+	}
+	return value.IsStaleNaN(p.v)
+}
+
 func (p point) same(q point) bool { return p.String() == q.String() }
 
 var stale = math.Float64frombits(value.StaleNaN)

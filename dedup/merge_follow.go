@@ -202,11 +202,14 @@ func (m *merger) lookFurther() {
 
 // candidate returns the lane whose next acceptable sample within lo and hi is
 // nearest to where the next sample was due, so that a copy or a continuation of
-// the followed replica wins over a phase-shifted one.
+// the followed replica wins over a phase-shifted one. One that scrapes at a longer
+// interval, and so would have to be left at once, only counts if the others are
+// late.
 func (m *merger) candidate(lo, hi int64) *lane {
 	var (
 		best *lane
 		off  int64
+		poor bool
 		due  = m.after(1, 1)
 	)
 	for _, l := range m.lanes {
@@ -217,8 +220,9 @@ func (m *merger) candidate(lo, hi int64) *lane {
 		if o < 0 && m.began {
 			o = -o
 		}
-		if best == nil || o < off {
-			best, off = l, o
+		p := o > m.interval() || m.late(0, l.iv.d)
+		if best == nil || poor && !p || poor == p && o < off {
+			best, off, poor = l, o, p
 		}
 	}
 	return best

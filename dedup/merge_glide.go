@@ -117,6 +117,7 @@ func (m *merger) glideOn(out []float, until int64) (n int) {
 		rises int
 		typ   chunkenc.ValueType
 	)
+	until = min(until, m.dUntil)
 	for typ = it.Next(); typ == chunkenc.ValFloat; typ = it.Next() {
 		nextT, next := it.At()
 		if !r.has(nextT-t) || math.IsNaN(next) || nextT > until {
@@ -162,7 +163,7 @@ func (m *merger) glideOn(out []float, until int64) (n int) {
 func (m *merger) glideOnHistogram() bool {
 	l := m.lane
 	typ := l.it.Next()
-	if typ != m.last.typ || !m.glide.has(l.it.AtT()-m.lastT) {
+	if typ != m.last.typ || !m.glide.has(l.it.AtT()-m.lastT) || l.it.AtT() > m.dUntil {
 		m.endGlide(typ)
 		return false
 	}

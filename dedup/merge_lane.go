@@ -193,7 +193,12 @@ func (l *lane) land(typ chunkenc.ValueType) {
 	if !l.stale {
 		l.observeDelta(l.cur.t - l.prev.t)
 	}
-	l.m.observe(l.prev, l.cur)
+	if l.cur.t > later(l.prev.t, l.iv.d, 3, 2) {
+		l.m.d = 0 // it is away
+	}
+	if l.seq != l.ahead {
+		l.m.observe(l.prev, l.cur)
+	}
 }
 
 // observeDelta notes the time between two decoded samples. If the first is not
@@ -202,6 +207,9 @@ func (l *lane) land(typ chunkenc.ValueType) {
 func (l *lane) observeDelta(delta int64) {
 	if off := delta - l.iv.d; l.iv.n == 1 && (off > l.iv.d/8 || -off > l.iv.d/8) {
 		l.readAhead()
+	}
+	if l.seq == l.ahead {
+		return
 	}
 	if l.iv.observe(delta) {
 		l.m.d = 0

@@ -106,7 +106,7 @@ func (s *scenario) checkIncrease(tb rapid.TB, all []storage.ChunkSeries, query s
 }
 
 func TestPropertyIncrease(t *testing.T) {
-	rapid.Check(t, func(draw *rapid.T) {
+	property(t, func(draw *rapid.T) {
 		s := drawScenario(draw, scenarioOptions{replicas: 3, resets: 3, gaps: 3, skew: 20})
 		draw.Log(s)
 		var all []storage.ChunkSeries

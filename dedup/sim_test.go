@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"strings"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"pgregory.net/rapid"
 )
 
@@ -129,6 +131,7 @@ type scenario struct {
 	gauge    bool
 	resets   []int64
 	replicas []scraper
+	kind     string // of the histograms, if there are
 
 	target *target
 	points [][]point
@@ -136,17 +139,18 @@ type scenario struct {
 }
 
 func (s *scenario) String() string {
-	return fmt.Sprintf("seed %d, length %d, rate %g, gauge %v, resets %v, replicas %v", s.seed, s.length, s.rate, s.gauge, s.resets, s.replicas)
+	return fmt.Sprintf("seed %d, length %d, rate %g, gauge %v, resets %v, replicas %v, histograms %q", s.seed, s.length, s.rate, s.gauge, s.resets, s.replicas, s.kind)
 }
 
 // scenarioOptions bound what is drawn.
 type scenarioOptions struct {
-	gauge    bool
-	replicas int   // at most
-	skew     int64 // at most, either way, as a part of the interval: 1/skew
-	mixed    bool  // replicas of different intervals
-	resets   int   // at most
-	gaps     int   // at most, a replica
+	gauge      bool
+	replicas   int // at most
+	histograms bool
+	skew       int64 // at most, either way, as a part of the interval: 1/skew
+	mixed      bool  // replicas of different intervals
+	resets     int   // at most
+	gaps       int   // at most, a replica
 }
 
 func drawScenario(draw *rapid.T, o scenarioOptions) *scenario {
@@ -163,6 +167,9 @@ func drawScenario(draw *rapid.T, o scenarioOptions) *scenario {
 	sort.Slice(s.resets, func(i, j int) bool { return s.resets[i] < s.resets[j] })
 	for range rapid.IntRange(2, o.replicas).Draw(draw, "replicas") {
 		s.replicas = append(s.replicas, s.drawScraper(draw, o))
+	}
+	if o.histograms {
+		s.kind = rapid.SampledFrom([]string{"integer", "float", "custom", "float custom"}).Draw(draw, "kind")
 	}
 	s.run()
 	return s
@@ -193,11 +200,53 @@ func (s *scenario) drawScraper(draw *rapid.T, o scenarioOptions) scraper {
 }
 
 func (s *scenario) run() {
+	s.points, s.truths = nil, nil
 	rng := rand.New(rand.NewPCG(s.seed, 1))
 	s.target = newTarget(rng, s.length, s.rate, 1, s.gauge, s.resets)
-	for _, r := range s.replicas {
+	for i, r := range s.replicas {
 		points, truth := r.scrape(rng, s.target, s.length)
+		if s.kind != "" {
+			s.observe(points, int32(i))
+		}
 		s.points = append(s.points, points)
 		s.truths = append(s.truths, truth)
 	}
+}
+
+// observe makes histograms of floats, with as many observations. Each replica has
+// another schema, and turns to a coarser one half way through.
+func (s *scenario) observe(points []point, replica int32) {
+	for i, p := range points {
+		schema := 4 - replica
+		if p.t > s.length/2 {
+			schema--
+		}
+		if p.stale() {
+			points[i] = staleOf(s.kind, p.t)
+			continue
+		}
+		h := &histogram.Histogram{
+			Schema: schema, Count: uint64(p.v), Sum: p.v,
+			PositiveSpans: []histogram.Span{{Offset: schema, Length: 1}}, PositiveBuckets: []int64{int64(p.v)},
+		}
+		if s.gauge {
+			h.CounterResetHint = histogram.GaugeType
+		}
+		if strings.HasSuffix(s.kind, "custom") {
+			h.Schema, h.PositiveSpans[0].Offset = histogram.CustomBucketsSchema, 0
+			h.CustomValues = []float64{float64(schema)}
+		}
+		if strings.HasPrefix(s.kind, "float") {
+			points[i] = point{t: p.t, fh: h.ToFloat(nil)}
+		} else {
+			points[i] = point{t: p.t, h: h}
+		}
+	}
+}
+
+func staleOf(kind string, t int64) point {
+	if strings.HasPrefix(kind, "float") {
+		return point{t: t, fh: &histogram.FloatHistogram{Sum: stale}}
+	}
+	return point{t: t, h: &histogram.Histogram{Sum: stale}}
 }
