@@ -63,6 +63,7 @@ type merger struct {
 	lanes   []*lane // in the order of sources
 	spare   []*lane
 	horizon int64 // all chunks that begin by then are in lanes
+	beyond  int64 // when the first chunk that is not in a lane begins
 
 	lane     *lane  // the one that is followed
 	followed int    // lanes that have been followed so far
@@ -110,7 +111,7 @@ func (m *merger) reset(lset labels.Labels, enc *encoder) {
 	clear(m.lanes)
 	*m = merger{
 		labels: lset, sources: m.sources, lanes: m.lanes[:0], spare: m.spare,
-		horizon: never, lastT: never, drop: noDrop(),
+		horizon: never, beyond: never, lastT: never, drop: noDrop(),
 		enc: enc, reader: m.reader, scratch: m.scratch,
 	}
 	if counterName(lset.Get(model.MetricNameLabel)) {

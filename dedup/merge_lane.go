@@ -72,6 +72,9 @@ func (l *lane) observeChunk(meta chunks.Meta) {
 
 // holds reports whether the lane has queued the very same chunk.
 func (l *lane) holds(meta chunks.Meta) bool {
+	if l.tail < meta.MaxTime {
+		return false
+	}
 	for i := len(l.queue) - 1; i >= 0; i-- {
 		q := &l.queue[i]
 		if q.MinTime < meta.MinTime {

@@ -112,6 +112,9 @@ func (m *merger) need(t int64) (placed bool) {
 		return false
 	}
 	m.horizon = t
+	if t < m.beyond {
+		return false
+	}
 	for i := range m.sources {
 		src := &m.sources[i]
 		for src.ok && src.peek.MinTime <= t {
@@ -120,10 +123,12 @@ func (m *merger) need(t int64) (placed bool) {
 			placed = true
 		}
 	}
-	if placed {
-		m.d = 0
-		m.away = m.lane != nil && m.lane.order > 0
+	m.beyond, _ = m.nextStart()
+	if !placed {
+		return false
 	}
+	m.d = 0
+	m.away = m.lane != nil && m.lane.order > 0
 	if m.began {
 		for _, l := range m.lanes {
 			if l != m.lane {
@@ -131,7 +136,7 @@ func (m *merger) need(t int64) (placed bool) {
 			}
 		}
 	}
-	return placed
+	return true
 }
 
 // nextStart returns the time of the first chunk beyond the horizon.
