@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
@@ -87,7 +86,7 @@ type merger struct {
 	enc     *encoder    // that writes what is found; nil if nothing does
 	empty   chunks.Meta // one without samples, given out if there is nothing else
 	reader  sampleReader
-	scratch chunkenc.Iterator
+	scratch samples
 	opened  int // chunks decoded
 	done    bool
 	err     error

@@ -37,13 +37,11 @@ func (c *chunkIterator) Next() bool {
 }
 
 func (c *chunkIterator) step() {
-	switch {
-	case c.m.glide.on && c.m.last.float():
-		c.m.glideOn(nil, math.MaxInt64)
-	case c.m.glide.on:
-		for c.m.glideOnHistogram() {
-			continue
-		}
+	if c.m.glide.on {
+		c.m.glideOn(math.MaxInt64)
+	}
+	for c.m.glide.on && c.m.glideOnce() {
+		continue
 	}
 	c.m.step()
 	if c.m.done && c.m.err == nil {

@@ -40,25 +40,25 @@ func (s sample) number() bool { return !s.stale && !math.IsNaN(s.v) }
 // behind them, are as expected. It reports whether it skipped any.
 func (l *lane) hurry(t int64) bool {
 	r, ok := l.rhythm()
-	if !ok || l.stale || !l.prev.float() || !l.cur.float() || !l.prev.number() || !l.cur.number() || l.m.late(l.prev.t, l.cur.t) {
+	if !ok || !l.xor || l.stale || !l.prev.float() || !l.prev.number() || !l.cur.number() || l.m.late(l.prev.t, l.cur.t) {
 		return false
 	}
-	prev, cur := l.prev, l.cur
-	n := 0
-	for cur.t <= t {
-		l.run++
-		prev = cur
-		l.idx++
-		typ := l.it.Next()
-		if typ == chunkenc.ValFloat {
-			cur.t, cur.v = l.it.At()
-		}
-		if typ != chunkenc.ValFloat || !r.has(cur.t-prev.t) || math.IsNaN(cur.v) {
+	prev, cur, from := l.prev, l.cur, l.samples.floats.next
+	rest := l.samples.floats.all[from:]
+	for n := range rest {
+		if cur.t > t {
 			l.hurried(prev, n)
-			l.land(typ)
+			l.cur = cur
 			return true
 		}
-		n++
+		prev = cur
+		cur.t, cur.v = rest[n].t, rest[n].v
+		if !r.has(cur.t-prev.t) || math.IsNaN(cur.v) {
+			l.run++
+			l.hurried(prev, n)
+			l.step()
+			return true
+		}
 		switch {
 		case cur.v > prev.v:
 			l.m.rises++
@@ -67,14 +67,17 @@ func (l *lane) hurry(t int64) bool {
 			l.drop = dropBetween(prev, cur)
 		}
 	}
-	l.hurried(prev, n)
+	l.hurried(prev, len(rest))
 	l.cur = cur
-	return true
+	return len(rest) > 0
 }
 
 // hurried leaves the lane behind prev, which was skipped, n expected samples on.
 func (l *lane) hurried(prev sample, n int) {
 	l.prev, l.stale, l.adjacent = prev, false, false
+	l.run += n
+	l.idx += n
+	l.samples.floats.next += n
 	l.iv.keep(n)
 }
 
@@ -93,74 +96,53 @@ func (m *merger) startGlide() {
 	m.glide.on = m.glide.on && !m.away && l.cur.ok() && l.cur.number() && (m.enc == nil || m.enc.followed(l))
 }
 
-// float is a sample as it is handed to readers.
-type float struct {
-	st, t int64
-	v     float64
-}
-
 // glideOn does what step and emit do for the samples after the last emitted one,
-// while they are of the same chunk, as expected, and no later than until. It
-// returns how many they are, at most len(out) if out is given, and puts them
-// there. The sample that ended it is the current one of the followed lane and up
-// to step; there is none yet if out is full.
-//
-// Everything is kept in registers: a query that reads a sample, decides on it
-// and hands it on before the next takes a fifth longer.
-func (m *merger) glideOn(out []float, until int64) (n int) {
+// while they are of the same chunk, as expected, and no later than until, and
+// returns them. The sample that ended it is the current one of the followed lane
+// and up to step. What it returns is valid until then.
+func (m *merger) glideOn(until int64) []float {
+	l := m.lane
+	if !l.xor {
+		return nil
+	}
 	var (
-		l     = m.lane
-		it    = l.it
 		r     = m.glide.rhythm
-		hasST = l.chunk.Chunk.Encoding() != chunkenc.EncXOR
+		rest  = l.samples.floats.all[l.samples.floats.next:]
+		n     = 0
 		t, v  = m.lastT, m.last.v
-		rises int
-		typ   chunkenc.ValueType
+		rises = 0
 	)
 	until = min(until, m.dUntil)
-	for typ = it.Next(); typ == chunkenc.ValFloat; typ = it.Next() {
-		nextT, next := it.At()
-		if !r.has(nextT-t) || math.IsNaN(next) || nextT > until {
+	for ; n < len(rest); n++ {
+		next := rest[n]
+		if !r.has(next.t-t) || math.IsNaN(next.v) || next.t > until {
 			break
 		}
 		switch {
-		case next > v:
+		case next.v > v:
 			rises++
-		case next < v:
+		case next.v < v:
 			m.falls++
-			m.drop = drop{since: t, t: nextT, from: v, to: next}
+			m.drop = drop{since: t, t: next.t, from: v, to: next.v}
 			l.drop = m.drop
 		}
-		t, v = nextT, next
-		n++
-		if out == nil {
-			continue
-		}
-		out[n-1] = float{t: t, v: v}
-		if hasST {
-			out[n-1].st = it.AtST()
-		}
-		if n == len(out) {
-			break
-		}
+		t, v = next.t, next.v
 	}
 	m.rises += rises
 	m.lastT, m.last.t, m.last.v = t, t, v
 	l.iv.keep(n)
 	l.idx += n
+	l.samples.floats.next += n
 	if m.enc != nil {
 		m.enc.taken += n
 	}
-	if n > 0 && n == len(out) {
-		return n
-	}
-	m.endGlide(typ)
-	return n
+	m.endGlide(l.it.Next())
+	return rest[:n]
 }
 
-// glideOnHistogram is glideOn for one histogram. It stays the current sample of
-// the lane's iterator.
-func (m *merger) glideOnHistogram() bool {
+// glideOnce is glideOn for one sample of another encoding. It stays the current
+// sample of the lane's iterator.
+func (m *merger) glideOnce() bool {
 	l := m.lane
 	typ := l.it.Next()
 	if typ != m.last.typ || !m.glide.has(l.it.AtT()-m.lastT) || l.it.AtT() > m.dUntil {

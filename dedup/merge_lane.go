@@ -21,12 +21,14 @@ type lane struct {
 	tail  int64         // MaxTime of the last chunk ever queued
 	last  chunks.Meta   // the chunk before the open or first queued one, if known
 
-	open  bool // chunk is being decoded
-	chunk chunks.Meta
-	seq   uint64 // number of the open chunk among those opened in this lane
-	idx   int    // index of cur in chunk
-	it    chunkenc.Iterator
-	cur   sample // the next sample of the open chunk
+	open    bool // chunk is being decoded
+	chunk   chunks.Meta
+	seq     uint64 // number of the open chunk among those opened in this lane
+	idx     int    // index of cur in chunk
+	it      chunkenc.Iterator
+	xor     bool // whether it is that of samples.floats
+	samples samples
+	cur     sample // the next sample of the open chunk
 
 	prev     sample // the last real sample before cur, if it was decoded
 	born     int64  // time of the lane's first sample, if that was decoded
@@ -45,7 +47,7 @@ type lane struct {
 func (l *lane) reinit(m *merger, source int) {
 	clear(l.queue)
 	*l = lane{
-		m: m, source: source, queue: l.queue[:0], it: l.it,
+		m: m, source: source, queue: l.queue[:0], samples: l.samples,
 		tail: never, born: never, drop: noDrop(), order: -1,
 	}
 }
@@ -131,7 +133,7 @@ func (l *lane) ready() bool {
 			return false
 		}
 		l.chunk = l.pop()
-		l.it = l.chunk.Chunk.Iterator(l.it)
+		l.it, l.xor = l.samples.of(l.chunk.Chunk)
 		l.open = true
 		l.seq++
 		l.idx = -1
@@ -277,8 +279,7 @@ func (l *lane) readAhead() {
 		return
 	}
 	l.ahead = l.seq
-	it := l.chunk.Chunk.Iterator(l.m.scratch)
-	l.m.scratch = it
+	it, _ := l.m.scratch.of(l.chunk.Chunk)
 	l.m.opened++
 	l.m.d = 0
 	l.iv.n = 0
@@ -303,8 +304,7 @@ func (l *lane) recall() {
 	if l.prev.ok() || l.last.Chunk == nil {
 		return
 	}
-	it := l.last.Chunk.Iterator(l.m.scratch)
-	l.m.scratch = it
+	it, _ := l.m.scratch.of(l.last.Chunk)
 	l.m.opened++
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
 		s := l.m.reader.read(it, typ)

@@ -2,7 +2,6 @@ package dedup
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -32,12 +31,12 @@ type sampleIterator struct {
 	whole  bool              // whether that is of a chunk that is read whole
 	inside bool              // whether all of that is within the range
 	chunk  chunks.Meta       // that one
-	own    chunkenc.Iterator // of chunks that are read whole
+	own    samples           // of chunks that are read whole
 }
 
 func (s *sampleIterator) reset(of *mergedSamples) {
 	s.m.reset(of.labels, nil)
-	*s = sampleIterator{m: s.m, own: s.own, floats: s.floats[:0], mint: of.mint, maxt: of.maxt}
+	*s = sampleIterator{m: s.m, own: s.own, mint: of.mint, maxt: of.maxt}
 	if of.plain {
 		s.plain = of.lists[0]
 		s.m.done = true
@@ -100,7 +99,7 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 		s.next++
 		return chunkenc.ValFloat
 	}
-	if s.m.glide.on && s.m.glideOnHistogram() {
+	if s.m.glide.on && s.m.glideOnce() {
 		return s.m.last.typ
 	}
 	if typ := s.advanceWhole(from); typ != chunkenc.ValNone {
@@ -125,12 +124,10 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 // readAhead fills floats, if those that come next are as expected, and reports
 // whether there are any.
 func (s *sampleIterator) readAhead() bool {
-	s.next, s.floats = 0, s.floats[:0]
-	if !s.m.glide.on || !s.m.last.float() {
-		return false
+	s.next, s.floats = 0, nil
+	if s.m.glide.on {
+		s.floats = s.m.glideOn(s.maxt)
 	}
-	s.floats = slices.Grow(s.floats, maxChunkSamples)[:maxChunkSamples]
-	s.floats = s.floats[:s.m.glideOn(s.floats, s.maxt)]
 	return len(s.floats) > 0
 }
 
@@ -170,8 +167,8 @@ func (s *sampleIterator) nextPlain(from int64) bool {
 }
 
 func (s *sampleIterator) open(meta chunks.Meta) {
-	s.own = meta.Chunk.Iterator(s.own)
-	s.it, s.whole, s.chunk, s.inside = s.own, true, meta, meta.MaxTime <= s.maxt
+	s.it, _ = s.own.of(meta.Chunk)
+	s.whole, s.chunk, s.inside = true, meta, meta.MaxTime <= s.maxt
 }
 
 // Err returns what ended the iteration early. It names the series.
@@ -196,7 +193,7 @@ func (s *sampleIterator) AtT() int64 {
 
 func (s *sampleIterator) AtST() int64 {
 	if s.next > 0 {
-		return s.floats[s.next-1].st
+		return 0 // XOR chunks have none
 	}
 	return s.it.AtST()
 }
