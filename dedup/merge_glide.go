@@ -32,10 +32,6 @@ func (l *lane) rhythm() (r rhythm, ok bool) {
 
 func (r rhythm) has(delta int64) bool { return uint64(delta-r.low) <= r.width }
 
-// number reports whether s can be compared: it is no stale marker nor another
-// NaN.
-func (s sample) number() bool { return !s.stale && !math.IsNaN(s.v) }
-
 // hurry does what skip does while the samples up to and including t, and one
 // behind them, are as expected. It reports whether it skipped any.
 func (l *lane) hurry(t int64) bool {

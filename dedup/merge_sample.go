@@ -28,9 +28,12 @@ func (s sample) float() bool { return s.typ == chunkenc.ValFloat }
 
 // comparable reports whether a drop from s to next could mean a counter reset.
 func (s sample) comparable(next sample) bool {
-	return s.ok() && s.float() == next.float() && !s.gauge && !next.gauge &&
-		!math.IsNaN(s.v) && !math.IsNaN(next.v)
+	return s.ok() && s.float() == next.float() && !s.gauge && !next.gauge && s.number() && next.number()
 }
+
+// number reports whether s can be compared: it is no stale marker, which as a
+// histogram has a count of 0, nor another NaN.
+func (s sample) number() bool { return !s.stale && !math.IsNaN(s.v) }
 
 // fell reports whether the value is lower than before in the same replica.
 func fell(prev, next sample) bool { return prev.comparable(next) && next.v < prev.v }
