@@ -234,3 +234,52 @@ func TestSamplesBadChunk(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// shown is a series that shows its samples itself, and has no chunks.
+type shown struct {
+	storage.ChunkSeries
+	err        error
+	mint, maxt int64
+}
+
+func (s *shown) Labels() labels.Labels { return labels.FromStrings("a", "b") }
+
+func (s *shown) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
+	s.mint, s.maxt = mint, maxt
+	if s.err != nil {
+		return nil, s.err
+	}
+	return chunkIterable{}, nil
+}
+
+type chunkIterable struct{}
+
+func (chunkIterable) Iterator(chunkenc.Iterator) chunkenc.Iterator { return chunkenc.NewNopIterator() }
+
+type shownSet struct {
+	storage.ChunkSeriesSet
+	series *shown
+	left   int
+}
+
+func (s *shownSet) Next() bool              { s.left--; return s.left >= 0 }
+func (s *shownSet) At() storage.ChunkSeries { return s.series }
+
+// A series that shows its samples is asked for those in the range, not for
+// chunks, and its failure is that of the set.
+func TestSamplesOfASeriesThatShowsThem(t *testing.T) {
+	failed := errors.New("no such disk")
+	for _, err := range []error{nil, failed} {
+		series := &shown{err: err}
+		set := &samplesSet{inner: &shownSet{ChunkSeriesSet: storage.EmptyChunkSeriesSet(), series: series, left: 1}, mint: 5, maxt: 9}
+		if got := set.Next(); got != (err == nil) || !errors.Is(set.Err(), err) {
+			t.Errorf("Next is %v with error %v, want the error %v", got, set.Err(), err)
+		}
+		if series.mint != 5 || series.maxt != 9 {
+			t.Errorf("asked for [%d, %d]", series.mint, series.maxt)
+		}
+		if err == nil && set.At().Labels().Get("a") != "b" {
+			t.Errorf("labels %v", set.At().Labels())
+		}
+	}
+}
