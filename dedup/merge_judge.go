@@ -43,9 +43,10 @@ func (m *merger) judgeLower(l *lane) verdict {
 	switch {
 	case !m.counter(l):
 		return fits
-	case l.drop.t > earlier(m.lastT, d, 2, 1) && m.last.v > l.drop.middle() &&
+	case l.drop.t > earlier(m.lastT, d, 1, 1) && m.last.v > l.drop.middle() &&
 		!l.drop.sameAs(m.drop, later(0, d, 2, 1)):
-		// The lane fell from about where the emitted samples still are.
+		// The lane fell from about where the emitted samples still are. Had it
+		// done so longer ago, they would have fallen too, whatever the clocks.
 		return newReset
 	case d > 0 && l.born > earlier(m.lastT, d, 1, 1) && s.t > later(m.lastT, d, 1, 1) && s.v < m.last.v/2:
 		return fits // too young to have seen a reset, and nobody lags that far

@@ -87,7 +87,9 @@ func TestReplicasOfOneTarget(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			// While the range reaches back to when the first was away, or not
 			// yet writing again, only the survivor knows.
-			alone := func(at time.Time) bool { return at.After(away.Add(-time.Second)) && at.Before(back.Add(15*time.Second)) }
+			alone := func(at time.Time) bool {
+				return at.After(away.Add(-time.Second)) && at.Before(back.Add(15*time.Second))
+			}
 			comparePairRates(t, v, killed, survivor, query, from, to, alone)
 		})
 	}
