@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -182,5 +183,42 @@ func TestMergeForgetsHintsOfChunksAfterASwitch(t *testing.T) {
 		if _, hint := p.count(); p.t%15_000 != got[i].t%15_000 && hint != histogram.UnknownCounterReset {
 			t.Errorf("at the switch at %d the hint is %v", p.t, hint)
 		}
+	}
+}
+
+// Samples that are shown without chunks tell of no predecessor they do not follow.
+func TestSamplesForgetHintsAtASwitch(t *testing.T) {
+	for name, kind := range histograms {
+		t.Run(name, func(t *testing.T) {
+			series := Merge(replica(t, observed(kind, 0, 300, 50, 60, 200)), replica(t, observed(kind, 8_000, 300, 150, 160, 200)))
+			samples, err := series.(*mergedSeries).Samples(0, 1<<60)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var last point
+			switches, claims := 0, 0
+			it := samples.Iterator(nil)
+			for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+				p := pointAt(it, typ)
+				now, hint := p.count()
+				if last.typ() != chunkenc.ValFloat {
+					before, _ := last.count()
+					jumped := p.t%15_000 != last.t%15_000
+					if jumped {
+						switches++
+					}
+					if (jumped || now < before) && hint == histogram.NotCounterReset {
+						t.Errorf("at %d, after %d, the hint is %v", p.t, last.t, hint)
+					}
+					if hint == histogram.NotCounterReset {
+						claims++
+					}
+				}
+				last = p
+			}
+			if gauge := strings.Contains(name, "gauge"); switches < 2 || !gauge && claims < 100 {
+				t.Errorf("%d switches, %d times it is known that there is no reset", switches, claims)
+			}
+		})
 	}
 }
