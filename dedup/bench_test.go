@@ -54,6 +54,7 @@ func BenchmarkMerge(b *testing.B) {
 		{"phase-shifted pair with gaps in one", [][]point{gappy, shifted}},
 		{"phase-shifted pair with gaps in both", [][]point{gappy, other}},
 		{"one after the other", [][]point{base[:n/2], shifted[n/2:]}},
+		{"pair of BenchmarkRateAgainstTruth", newTruth(b, 1).replicas},
 		{"phase-shifted pair of histograms", [][]point{histogramLine(0, n/4), histogramLine(7_123, n/4)}},
 	} {
 		var list []storage.ChunkSeries
