@@ -130,6 +130,13 @@ func appendCoded(out []float, data []byte, num int, t, delta int64, v uint64) ([
 		if i > 0 {
 			if int64(r.next) >= 0 {
 				r.next, r.left = r.next<<1, r.left-1
+			} else if r.next>>62 == 2 { // by up to 8 s, as jitter has it
+				dod := int64(r.next<<2) >> 50
+				if dod == -1<<13 {
+					dod = 1 << 13 // the range is shifted by one
+				}
+				delta += dod
+				r.next, r.left = r.next<<16, r.left-16
 			} else {
 				var dod int64
 				if dod, r = r.deltaOfDelta(); r.left < 0 {

@@ -41,7 +41,11 @@ func TestPropertyXORDecoding(t *testing.T) {
 		}
 		at, v := rapid.Int64().Draw(draw, "start")/4, 0.0
 		for range rapid.IntRange(0, 130).Draw(draw, "samples") {
-			at += rapid.OneOf(rapid.Just(int64(15000)), rapid.Int64Range(1, 40_000), rapid.Int64Range(1, 1<<40)).Draw(draw, "delta")
+			at += rapid.OneOf(
+				// Two of the same, and the limits of each length of what they differ by.
+				rapid.SampledFrom([]int64{600_000, 600_000, 600_000 + 1<<13, 600_001 - 1<<13, 600_000 + 1<<16, 600_001 - 1<<16, 600_000 + 1<<19, 600_001 - 1<<19, 600_000 - 1<<19}),
+				rapid.Int64Range(1, 40_000), rapid.Int64Range(1, 1<<40),
+			).Draw(draw, "delta")
 			switch rapid.IntRange(0, 3).Draw(draw, "change") {
 			case 1:
 				v += float64(rapid.IntRange(0, 1000).Draw(draw, "inc"))
