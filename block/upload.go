@@ -64,7 +64,8 @@ func (o UploadOptions) withDefaults() UploadOptions {
 
 // Upload puts the local block in dir, a directory named by the block's ULID,
 // into the bucket, and returns its meta.json as uploaded: with labels and
-// source from opts, the list of files with their sizes, and the upload time.
+// source from opts, the list of files with their sizes, where the index has its
+// sections (Meta.IndexSections), and the upload time.
 // The local directory is only read.
 //
 // A block that the bucket has already, with every file of its local size, is
@@ -116,6 +117,9 @@ func uploadMeta(dir string, opts UploadOptions) (*Meta, error) {
 	m.Thanos.Files = append(files, File{RelPath: MetaFilename})
 	m.Thanos.SegmentFiles = nil
 	m.Thanos.SegmentFiles = m.Segments()
+	if err := m.noteIndexSections(filepath.Join(dir, IndexFilename)); err != nil {
+		return nil, err
+	}
 	if err := m.ValidateUpload(); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@ var operations = [...]string{OpIter, OpGet, OpGetRange, OpExists, OpAttributes, 
 type Account struct {
 	requests      [len(operations)]atomic.Int64
 	read, written atomic.Int64
+
+	cacheHits, cacheBytes atomic.Int64
 }
 
 // Requests returns how many operations were begun: all, or those of the given
@@ -50,6 +52,33 @@ func (a *Account) BytesWritten() int64 {
 		return 0
 	}
 	return a.written.Load()
+}
+
+// CacheHits returns how many pieces of objects, of whatever size the cache keeps
+// them in, were found in a cache rather than read from a bucket.
+func (a *Account) CacheHits() int64 {
+	if a == nil {
+		return 0
+	}
+	return a.cacheHits.Load()
+}
+
+// CacheBytes returns how many bytes the pieces of CacheHits have.
+func (a *Account) CacheBytes() int64 {
+	if a == nil {
+		return 0
+	}
+	return a.cacheBytes.Load()
+}
+
+// AddCacheHits is for caches: it counts pieces that were found, and their bytes.
+// On a nil Account it does nothing.
+func (a *Account) AddCacheHits(pieces, bytes int64) {
+	if a == nil {
+		return
+	}
+	a.cacheHits.Add(pieces)
+	a.cacheBytes.Add(bytes)
 }
 
 type accountKey struct{}

@@ -40,6 +40,10 @@ func (b *openBlock) least(header *indexheader.Reader, plan postingsPlan, want se
 	if want.limit > 0 || want.mint > b.minTime || want.maxt < b.maxTime-1 {
 		return least
 	}
+	// What postponed matchers leave is not known: it may be nothing.
+	if len(plan.postponed) > 0 {
+		return least
+	}
 	stored := header.LabelNames()
 	merges := slices.ContainsFunc(without, func(name string) bool { return slices.Contains(stored, name) })
 	all := entries([]indexheader.Range{header.AllPostings()})

@@ -73,8 +73,9 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 	}
 	b.src = &source{
 		bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
-		quarantine: newQuarantine(opts.Quarantine, m), refresh: b.refresh, heir: b.heir,
+		quarantine: newQuarantine(opts.Quarantine, m), refresh: b.refresh, heir: b.heir, headers: newHeaderBudget(opts, m),
 	}
+	b.src.ranges, _ = bkt.(objstore.RangesReader)
 	if b.fetcher == nil {
 		if b.fetcher, err = newFetcher(bkt, dir, opts, m.registered); err != nil {
 			m.registered.UnregisterAll()
@@ -147,6 +148,7 @@ func (b *Bucket) unpin(streams []pinnedStream) {
 			block.release()
 		}
 	}
+	b.src.headers.trim()
 	b.metrics.queriers.Dec()
 	b.running.Done()
 }

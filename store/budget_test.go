@@ -9,6 +9,8 @@ import (
 
 	"github.com/varve-tsdb/varve/internal/blocktest"
 	"github.com/varve-tsdb/varve/internal/readcost"
+	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/cache"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
 
@@ -63,8 +65,13 @@ func TestStreamingReaderNeedsLittle(t *testing.T) {
 func TestEveryPartHasABudget(t *testing.T) {
 	bkt := objstoretest.NewMemory()
 	for range 2 {
-		blocktest.Put(t, bkt, wideBlock(3000, 10))
+		blocktest.Put(t, bkt, wideBlock(3000, 100))
 	}
+	t.Run("bucket", func(t *testing.T) { everyPartHasABudget(t, bkt) })
+	t.Run("cache", func(t *testing.T) { everyPartHasABudget(t, cached(t, bkt, cache.Options{})) })
+}
+
+func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 	dir := t.TempDir()
 	seen := map[string]bool{}
 	for limit := int64(100); ; limit += limit / 3 {

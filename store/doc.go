@@ -29,12 +29,16 @@
 // overlap its range, side by side and in the background from the moment of the
 // call. In each block:
 //
-//	header    symbols and the offsets of postings lists. Read once by one to
-//	          three ranged reads when the first query needs the block, kept on
-//	          disk; see package indexheader
+//	header    symbols and the offsets of postings lists. Read once when the first
+//	          query needs the block, by one read if the index is small, by two
+//	          side by side if meta.json notes where its sections are, and with
+//	          one before these if not; kept on disk, see package indexheader
 //	postings  the header tells which lists the matchers need and exactly where
 //	          they are. Neighbouring lists are read together, then intersected
-//	          and subtracted: the result are references to series entries
+//	          and subtracted: the result are references to series entries. A
+//	          matcher whose lists are larger than the entries of the series that
+//	          the others leave, or that would have to be tried on more values
+//	          than these are series, waits for the labels instead
 //	series    an entry ends where the next wanted one begins, or is guessed at
 //	          64 KiB, and read again if it is longer. Batches start small and
 //	          grow. Chunks outside of the range are dropped here
@@ -43,9 +47,10 @@
 //	          bytes, and read again if it is longer
 //
 // All reads are ranged. Ranges closer to each other than 512 KiB are read
-// together, and none is longer than 8 MiB, so that a large one is read in
-// parts at once. Every postings list, series entry and chunk is held against
-// its checksum. Series wait for chunks in batches of bounded size.
+// together, and none is longer than 4 MiB, so that a large one is read in
+// parts at once. What lies between is read over and not kept. Every postings
+// list, series entry and chunk is held against its checksum. Series wait for
+// chunks in batches of bounded size.
 //
 // The series of a stream's blocks are merged first, then get their external
 // labels (package extlabels), then the streams are merged. Where blocks
@@ -81,7 +86,8 @@
 // what it takes at least: the lists, whose sizes are there; and, if the reader
 // keeps what it gets and the blocks lie in its range as a whole, chunks and
 // labels of as many series as the sizes of lists leave no way around. That is
-// never more than it would take, so that nothing is refused that would fit; and
+// never more than it would take, so that nothing is refused that would fit: where
+// matchers wait for the labels only the lists are known. And
 // it does not count as one what blocks of different streams have in common, or
 // overlap of blocks within a stream, which a compactor removes. The wait costs
 // nothing: series are merged, and the first cannot come before all blocks have
@@ -90,8 +96,10 @@
 // What the reader keeps is for the reader to ask for: query.Samples does so for
 // the engine, package extlabels for what it has to sort. A StoreAPI server keeps
 // nothing, and may stream what never fits in memory. Headers and caches have
-// bounds of their own. A chunk keeps what was read around it in memory, up to a
-// seventh of its own size. Of the processors, one read uses all but one at a
+// bounds of their own; but while a read goes on, whole pages are counted of what it
+// wants of a cache, and all it asks for counts against BudgetOptions.QueryFetch,
+// wherever it is found. A chunk keeps what was read around it in memory, up to a
+// third of its own size. Of the processors, one read uses all but one at a
 // time, and lets others run between small steps.
 //
 // # Deadlines
@@ -99,6 +107,22 @@
 // A read returns soon after its context has ended, at most 250 ms later, though
 // the bucket may not heed it. What hangs in the bucket then keeps its slot of
 // Options.Concurrency until it returns. Close does not wait for it.
+//
+// # Caches
+//
+// A bucket with the optional interface objstore.RangesReader, as that of package
+// objstore/cache, remembers what is read of blocks: it is told what is wanted
+// rather than which ranges to read, so that it reads only what is missing. The
+// version of a block's objects is drawn from its meta.json, so that a block that
+// was deleted and uploaded again with other content finds nothing of the old one.
+//
+// With such a bucket an index of up to 4 MiB is read whole when a block is first
+// of use: its header is made of it, postings and series are found in the cache,
+// and a query waits for one read a block instead of three.
+//
+// What is read again because it made no sense is read past the cache, and so is
+// an object that was repaired: the time at which it was written is then part of the
+// version.
 //
 // # Faults
 //
@@ -132,6 +156,10 @@
 // touch it, until a Sync has read it. One that is there and makes no sense does
 // not fail them, since no Sync will: it is a warning of every answer. A block
 // that was known before is served as it was.
+//
+// Index headers that are open, and their files, keep to budgets in bytes: those
+// of no use for longest are closed, or removed and built again when they are
+// needed; what a query uses stays.
 //
 // A broken local header is built anew. One that is damaged while it is in use is
 // found when a read by way of it fails: before the object is blamed the header

@@ -213,7 +213,7 @@ func TestLongLabelsComeInBoundedBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	err = newSeriesReader(r.block, header, selection{maxt: 100}, 64<<20, 64<<20).each(t.Context(), refs, func(batch []series) error {
+	err = newSeriesReader(r.block, candidates{header: header}, selection{maxt: 100}, 64<<20, 64<<20).each(t.Context(), refs, func(batch []series) error {
 		size := 0
 		for _, s := range batch {
 			if want := strings.Repeat("i", seen+1); s.labels.Get("i") != want {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,9 +40,10 @@ type headerOpening struct {
 // remembered: the next call tries again.
 func (h *header) get(ctx context.Context) (*indexheader.Reader, error) {
 	h.mu.Lock()
-	if h.reader != nil {
-		defer h.mu.Unlock()
-		return h.reader, nil
+	if reader := h.reader; reader != nil {
+		h.mu.Unlock()
+		h.block.src.headers.used(h)
+		return reader, nil
 	}
 	o := h.opening
 	if o == nil {
@@ -66,27 +68,39 @@ func (h *header) start(ctx context.Context) *headerOpening {
 	o := &headerOpening{done: make(chan struct{}), cancel: cancel}
 	h.opening = o
 	h.block.retain()
+	headers := h.block.src.headers
 	h.block.src.running.Go(func() {
+		// Once the reference is given back, so that this header may be one of
+		// those that go.
+		defer headers.trim()
 		defer h.block.release()
 		defer cancel()
 		reader, err := h.block.openHeader(ctx)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		switch {
-		case err != nil:
-		case h.reader == nil:
-			h.reader = reader
-		default: // an attempt that was given up before has got there first
-			reader.Close()
-			reader = h.reader
+		if h.end(o, reader, err) {
+			headers.opened(h, reader.Memory(), reader.Size())
 		}
-		o.reader, o.err = reader, err
-		if h.opening == o {
-			h.opening = nil
-		}
-		close(o.done)
 	})
 	return o
+}
+
+// end notes how an attempt went, and says whether the reader is a new one.
+func (h *header) end(o *headerOpening, reader *indexheader.Reader, err error) (opened bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err != nil:
+	case h.reader == nil:
+		h.reader, opened = reader, true
+	default: // an attempt that was given up before has got there first
+		reader.Close()
+		reader = h.reader
+	}
+	o.reader, o.err = reader, err
+	if h.opening == o {
+		h.opening = nil
+	}
+	close(o.done)
+	return opened
 }
 
 // leave says that a query no longer waits. With the last one the attempt ends,
@@ -116,6 +130,7 @@ func (h *header) check(used *indexheader.Reader) error {
 		return err // somebody else has seen it
 	}
 	h.reader = nil
+	h.block.src.headers.closed(h)
 	h.block.discardHeader(err)
 	return err
 }
@@ -125,8 +140,12 @@ func (h *header) check(used *indexheader.Reader) error {
 func (h *header) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.reader = nil
+	if h.reader != nil {
+		h.reader = nil
+		h.block.src.headers.closed(h)
+	}
 	os.Remove(h.block.headerPath()) // where that fails, its size will tell
+	h.block.src.headers.removed(h.block.headerPath())
 }
 
 // discardHeader removes the file, so that the header is built anew.
@@ -134,6 +153,7 @@ func (b *openBlock) discardHeader(cause error) {
 	b.src.metrics.headerRebuilt.Inc()
 	b.src.log.Warn("a local index header is damaged and will be built anew", "block", b.id, "file", b.headerPath(), "err", cause)
 	os.Remove(b.headerPath()) // where that fails, the new one replaces it
+	b.src.headers.removed(b.headerPath())
 }
 
 // close closes the file. Nobody uses it any more.
@@ -143,6 +163,7 @@ func (h *header) close() {
 	if h.reader != nil {
 		h.reader.Close()
 		h.reader = nil
+		h.block.src.headers.closed(h)
 	}
 }
 
@@ -171,11 +192,10 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	if err := b.src.quarantine.known(b, b.indexObject(), nil); err != nil {
 		return nil, err
 	}
-	err = b.fault(ctx, b.indexObject(), indexheader.Build(ctx, blockIndex{b}, path))
+	err = b.buildHeader(ctx, path)
 	if b.doubtful(ctx, err) {
 		b.src.metrics.rereads.Inc()
-		again := objstore.WithoutCache(ctx)
-		err = b.fault(ctx, b.indexObject(), indexheader.Build(again, blockIndex{b}, path))
+		err = b.buildHeader(objstore.WithoutCache(ctx), path)
 	}
 	if err != nil {
 		return nil, err
@@ -184,6 +204,12 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 		return nil, b.fault(ctx, path, fmt.Errorf("%w: %w", ErrHeader, err))
 	}
 	return reader, nil
+}
+
+// buildHeader makes the local header of the index.
+func (b *openBlock) buildHeader(ctx context.Context, path string) error {
+	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections}
+	return b.fault(ctx, b.indexObject(), indexheader.Build(ctx, blockIndex{b}, path, opts))
 }
 
 // blockIndex shows a block's index object to indexheader.
@@ -202,6 +228,24 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	})
 }
 
+// wholeIndex is the size up to which an index is read at once: with a cache the
+// queries that follow find postings and series there, and the first one waits
+// for one read instead of four.
+func (s *source) wholeIndex() int64 {
+	if s.ranges == nil {
+		return 0
+	}
+	return partLimit
+}
+
 func (i blockIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadCloser, error) {
+	if i.b.src.ranges != nil && off == 0 && length == i.b.indexSize {
+		var index []byte
+		err := i.b.src.readSpans(ctx, dataHeader, i.b.index(), []span{{0, length}}, func(_ part, b []byte) error {
+			index = b
+			return nil
+		})
+		return io.NopCloser(bytes.NewReader(index)), err
+	}
 	return i.b.src.stream(ctx, dataHeader, i.b.indexObject(), span{off, off + length}), nil
 }

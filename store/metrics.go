@@ -8,26 +8,30 @@ import (
 )
 
 type metrics struct {
-	syncs          prometheus.Counter
-	syncFailures   prometheus.Counter
-	lastSync       prometheus.Gauge
-	blocks         *prometheus.GaugeVec
-	queriers       prometheus.Gauge
-	requests       *prometheus.CounterVec
-	bytes          *prometheus.CounterVec
-	refetches      *prometheus.CounterVec
-	failures       prometheus.Counter
-	rereads        prometheus.Counter
-	replaced       prometheus.Counter
-	quarantined    *prometheus.GaugeVec
-	quarantines    *prometheus.CounterVec
-	quarantineHits prometheus.Counter
-	headerBuilds   prometheus.Counter
-	headerRebuilt  prometheus.Counter
-	series         prometheus.Counter
-	chunks         prometheus.Counter
-	costs          *readcost.Metrics // of reads that bring no account
-	registered     *registration.Set
+	syncs           prometheus.Counter
+	syncFailures    prometheus.Counter
+	lastSync        prometheus.Gauge
+	blocks          *prometheus.GaugeVec
+	queriers        prometheus.Gauge
+	requests        *prometheus.CounterVec
+	bytes           *prometheus.CounterVec
+	refetches       *prometheus.CounterVec
+	postponed       prometheus.Counter
+	failures        prometheus.Counter
+	rereads         prometheus.Counter
+	replaced        prometheus.Counter
+	quarantined     *prometheus.GaugeVec
+	quarantines     *prometheus.CounterVec
+	quarantineHits  prometheus.Counter
+	headerBuilds    prometheus.Counter
+	headerRebuilt   prometheus.Counter
+	headersOpen     prometheus.Gauge
+	headerBytes     *prometheus.GaugeVec
+	headerEvictions *prometheus.CounterVec
+	series          prometheus.Counter
+	chunks          prometheus.Counter
+	costs           *readcost.Metrics // of reads that bring no account
+	registered      *registration.Set
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -52,6 +56,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests:  counters("requests_total", "Ranged reads from the bucket by what was read.", "data"),
 		bytes:     counters("read_bytes_total", "Bytes read from the bucket by what was read.", "data"),
 		refetches: counters("refetches_total", "Reads that had to be repeated because an entry was longer than expected.", "data"),
+		postponed: counter("postponed_matchers_total", "Matchers that were checked on the labels of series because that cost less than their postings lists."),
 		failures:  counter("block_failures_total", "Failures to read a block."),
 		rereads:   counter("rereads_total", "Reads of a block that were repeated because what came back made no sense, which a fault on the way may do."),
 		replaced:  counter("blocks_replaced_total", "Reads of a block that was deleted meanwhile, which went on with the block that replaced it."),
@@ -62,13 +67,23 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		quarantineHits: counter("quarantine_hits_total", "Reads that failed, or lack something, without a request because of a fault that is known."),
 		headerBuilds:   counter("index_header_builds_total", "Index headers built from the bucket."),
 		headerRebuilt:  counter("index_headers_discarded_total", "Local index headers that were broken and had to be built anew."),
-		series:         counter("series_total", "Series read from blocks."),
-		chunks:         counter("chunks_total", "Chunks read from blocks."),
-		costs:          readcost.NewMetrics("varve_store_cost_", false),
+		headersOpen: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "varve_store_index_headers_open", Help: "Index headers that are open.",
+		}),
+		headerBytes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "varve_store_index_header_bytes", Help: "Bytes that index headers take, those that are open in memory, and all on disk.",
+		}, []string{"place"}),
+		headerEvictions: counters("index_header_evictions_total", "Index headers that were closed or removed to stay within the budgets.", "place"),
+		series:          counter("series_total", "Series read from blocks."),
+		chunks:          counter("chunks_total", "Chunks read from blocks."),
+		costs:           readcost.NewMetrics("varve_store_cost_", false),
 	}
 	for _, data := range []string{dataHeader, dataPostings, dataSeries, dataChunks} {
 		m.requests.WithLabelValues(data)
 		m.bytes.WithLabelValues(data)
+	}
+	for _, place := range []string{placeMemory, placeDisk} {
+		m.headerEvictions.WithLabelValues(place)
 	}
 	for _, reason := range reasons {
 		m.quarantined.WithLabelValues(reason)
@@ -76,8 +91,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	m.registered = registration.NewSet(reg, "store.Bucket")
 	m.registered.MustRegister(
-		m.syncs, m.syncFailures, m.lastSync, m.blocks, m.queriers, m.requests, m.bytes, m.refetches,
-		m.failures, m.rereads, m.replaced, m.quarantined, m.quarantines, m.quarantineHits, m.headerBuilds, m.headerRebuilt, m.series, m.chunks,
+		m.syncs, m.syncFailures, m.lastSync, m.blocks, m.queriers, m.requests, m.bytes, m.refetches, m.postponed,
+		m.failures, m.rereads, m.replaced, m.quarantined, m.quarantines, m.quarantineHits,
+		m.headerBuilds, m.headerRebuilt, m.headersOpen, m.headerBytes, m.headerEvictions, m.series, m.chunks,
 	)
 	m.registered.MustRegister(m.costs.Collectors()...)
 	return m, m.registered.Err()

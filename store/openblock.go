@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/internal/indexheader"
 )
 
 // openBlock is a block that queries may read: what meta.json says about it,
@@ -35,6 +37,13 @@ type openBlock struct {
 	sources      []ulid.ULID  // level-1 blocks whose samples it has
 	files        []block.File // as meta.json lists them
 	chunkCount   int64        // of chunks in the block
+	// sections of the index, if meta.json tells.
+	sections indexheader.Sections
+	// content tells the block from any other that had or will have its ULID.
+	// rewritten is when one of its objects was repaired that had been broken,
+	// Unix nanoseconds, 0 for never.
+	content   string
+	rewritten atomic.Int64
 
 	src    *source
 	dir    string // of the header
@@ -61,6 +70,8 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 		chunkCount:   int64(m.Stats.NumChunks),
 		src:          src, dir: filepath.Join(dir, m.ULID.String()),
 	}
+	b.content = contentVersion(m)
+	b.sections.Series, b.sections.PostingsTable = m.IndexSections()
 	b.header.block = b
 	for _, f := range m.Thanos.Files {
 		if f.SizeBytes <= 0 {
@@ -103,13 +114,38 @@ func (b *openBlock) chunksObject(segment uint32) string {
 
 // segmentEnd is where a segment ends: MaxInt64 if that is not known.
 func (b *openBlock) segmentEnd(segment uint32) int64 {
-	if int64(segment) >= int64(len(b.segments)) || b.segments[segment] == 0 {
-		return math.MaxInt64
+	if size := b.segmentSize(segment); size > 0 {
+		return size
+	}
+	return math.MaxInt64
+}
+
+// segmentSize is the size of a segment in bytes, 0 if that is not known.
+func (b *openBlock) segmentSize(segment uint32) int64 {
+	if int64(segment) >= int64(len(b.segments)) {
+		return 0
 	}
 	return b.segments[segment]
 }
 
 func (b *openBlock) indexObject() string { return block.IndexObject(b.id) }
+
+// index and segment are the objects as they are read from.
+func (b *openBlock) index() blockObject {
+	return blockObject{name: b.indexObject(), version: b.version(), size: b.indexSize}
+}
+
+func (b *openBlock) segment(n uint32) blockObject {
+	return blockObject{name: b.chunksObject(n), version: b.version(), size: b.segmentSize(n)}
+}
+
+// version tells the content of the block's objects from any other.
+func (b *openBlock) version() string {
+	if at := b.rewritten.Load(); at != 0 {
+		return b.content + "/" + strconv.FormatInt(at, 36)
+	}
+	return b.content
+}
 
 // overlaps tells whether the block may have samples in [mint, maxt].
 func (b *openBlock) overlaps(mint, maxt int64) bool {
@@ -125,7 +161,9 @@ func (b *openBlock) release() {
 		return
 	}
 	b.header.close()
-	b.src.dirs.leave(b.dir, b.gone.Load())
+	if b.src.dirs.leave(b.dir, b.gone.Load()) {
+		b.src.headers.removed(b.headerPath())
+	}
 }
 
 // drop gives the view's reference back because the block has left the bucket.
@@ -150,18 +188,20 @@ func (d *headerDirs) use(dir string) {
 	d.users[dir]++
 }
 
-// leave removes what is in the directory if its last user wants it gone.
-func (d *headerDirs) leave(dir string, gone bool) {
+// leave removes what is in the directory if its last user wants it gone, and
+// says whether it did.
+func (d *headerDirs) leave(dir string, gone bool) (removed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.users[dir]--
 	if d.users[dir] > 0 {
-		return
+		return false
 	}
 	delete(d.users, dir)
 	if gone {
 		removeHeader(dir)
 	}
+	return gone
 }
 
 const headerFilename = "index-header"

@@ -29,6 +29,13 @@ type Options struct {
 	// block gets 1 MiB at least, so that a query over very many blocks may
 	// exceed it.
 	ReadAhead int64
+	// HeaderMemoryBytes is how much memory the index headers that are open may
+	// take. 0 means 256 MiB. What queries use stays open; up to 1,000 are
+	// open otherwise.
+	HeaderMemoryBytes int64
+	// HeaderDiskBytes is how much of the disk index headers may take. 0 means 10
+	// GiB. A header that was removed is built again when it is needed.
+	HeaderDiskBytes int64
 	// ConsistencyDelay is the age from which on a block is served, for buckets
 	// whose listings lag behind. 0 means at once. Compacted blocks are served
 	// at once in any case. Of no effect with Fetcher.
@@ -81,6 +88,12 @@ func (o Options) Validate() error {
 	if o.ReadAhead < 0 {
 		errs = append(errs, fmt.Errorf("Options.ReadAhead is %d, want 0 or more", o.ReadAhead))
 	}
+	if o.HeaderMemoryBytes < 0 {
+		errs = append(errs, fmt.Errorf("Options.HeaderMemoryBytes is %d, want 0 or more", o.HeaderMemoryBytes))
+	}
+	if o.HeaderDiskBytes < 0 {
+		errs = append(errs, fmt.Errorf("Options.HeaderDiskBytes is %d, want 0 or more", o.HeaderDiskBytes))
+	}
 	if o.ConsistencyDelay < 0 {
 		errs = append(errs, fmt.Errorf("Options.ConsistencyDelay is %s, want 0 or more", o.ConsistencyDelay))
 	}
@@ -102,6 +115,12 @@ func (o Options) withDefaults() Options {
 		o.Quarantine = 15 * time.Minute
 	case o.Quarantine < 0:
 		o.Quarantine = 0
+	}
+	if o.HeaderMemoryBytes == 0 {
+		o.HeaderMemoryBytes = 256 << 20
+	}
+	if o.HeaderDiskBytes == 0 {
+		o.HeaderDiskBytes = 10 << 30
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

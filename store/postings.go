@@ -28,7 +28,7 @@ func (r *blockReader) postings(ctx context.Context, matchers []*labels.Matcher, 
 	}
 	lists := readcost.Charge{Cost: readcost.From(ctx), Use: readcost.PostingsInFlight}
 	defer lists.Free()
-	plan, err := planPostings(header, matchers, &lists)
+	plan, err := planPostings(header, matchers, planCosts{}, &lists)
 	if err != nil {
 		return nil, r.block.indexFault(ctx, header, err)
 	}
@@ -59,6 +59,7 @@ func (r *blockReader) planned(ctx context.Context, header *indexheader.Reader, p
 	if err != nil {
 		return nil, r.block.indexFault(ctx, header, err)
 	}
+	r.block.src.metrics.postponed.Add(float64(len(plan.postponed)))
 	return refs, nil
 }
 
@@ -95,18 +96,16 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 	for i, rng := range lists.ranges {
 		wanted[i] = span{rng.Start, rng.End}
 	}
-	object := r.block.indexObject()
-	if err := r.block.src.quarantine.known(r.block, object, wanted); err != nil {
+	if err := r.block.src.quarantine.known(r.block, r.block.indexObject(), wanted); err != nil {
 		return err
 	}
-	parts := coalesce(wanted, gapLimit, partLimit)
 	cost := readcost.From(ctx)
 	lists.hold = readcost.Charge{Cost: cost, Use: readcost.PostingsInFlight}
-	if err := lists.hold.Take(memoryOf(parts)); err != nil {
+	if err := lists.hold.Take(r.block.src.memory(wanted)); err != nil {
 		return err
 	}
 	began := time.Now()
-	err := r.block.src.readParts(ctx, dataPostings, object, parts, func(p part, b []byte) error {
+	err := r.block.src.readSpans(ctx, dataPostings, r.block.index(), wanted, func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {
 			list := cut(b, p.span, wanted[i])
 			if int64(len(list)) < wanted[i].len() {
@@ -122,14 +121,6 @@ func (r *blockReader) fetchPostings(ctx context.Context, header *indexheader.Rea
 	})
 	cost.Took(readcost.FetchPostings, time.Since(began))
 	return r.block.indexFault(ctx, header, err)
-}
-
-// memoryOf is what the bytes of parts take.
-func memoryOf(parts []part) (n int64) {
-	for _, p := range parts {
-		n += p.len()
-	}
-	return n
 }
 
 // cut returns the wanted bytes of those that were read from a part on, fewer

@@ -13,18 +13,29 @@ import (
 // postingsIndex is what a plan is made from: an index header.
 type postingsIndex interface {
 	LabelValues(name string, yield func(value string, list indexheader.Range) bool) error
+	ValueCount(name string) int
 	Postings(name string, values []string) ([]indexheader.Range, error)
 	AllPostings() indexheader.Range
 }
 
 // postingsPlan says which postings lists answer a set of matchers: those
 // series that are in some list of each group of intersect, and in no list of
-// subtract.
+// subtract, and whose labels satisfy what was postponed.
 type postingsPlan struct {
 	intersect [][]indexheader.Range
 	subtract  []indexheader.Range
+	// postponed are matchers whose lists cost more than to look at the labels of
+	// the series that the others leave.
+	postponed []*labels.Matcher
 	// empty says that no series can match, and nothing need be read.
 	empty bool
+}
+
+// matcherPlan is what decides about one matcher.
+type matcherPlan struct {
+	matcher *labels.Matcher
+	lists   []indexheader.Range
+	size    int64 // of the lists, in bytes
 }
 
 // planPostings decides which lists to read. It reads only the header. The memory
@@ -34,34 +45,112 @@ type postingsPlan struct {
 // have. One that the empty string satisfies also selects all series without
 // the label, of which there is no list: it takes away the series whose values
 // fail it.
-func planPostings(index postingsIndex, matchers []*labels.Matcher, hold *readcost.Charge) (postingsPlan, error) {
-	var plan postingsPlan
-	for _, m := range matchers {
-		lists, err := matcherLists(index, m, hold)
-		switch {
-		case err != nil:
-			return plan, err
-		case m.Matches(""):
-			plan.subtract = append(plan.subtract, lists...)
-		case len(lists) == 0:
-			return postingsPlan{empty: true}, nil
-		default:
-			plan.intersect = append(plan.intersect, lists)
+func planPostings(index postingsIndex, matchers []*labels.Matcher, costs planCosts, hold *readcost.Charge) (postingsPlan, error) {
+	p := planner{index: index, costs: costs, hold: hold, least: entries([]indexheader.Range{index.AllPostings()})}
+	// First those that name their values, since they tell how many series are
+	// left at most; then those for which all values of a label are tried, unless
+	// there are more of these than series.
+	for _, naming := range []bool{true, false} {
+		for _, m := range matchers {
+			if _, ok := decidingValues(m, m.Matches("")); ok != naming {
+				continue
+			}
+			if err := p.add(m); err != nil {
+				return postingsPlan{}, err
+			}
+			if p.plan.empty {
+				return p.plan, nil
+			}
 		}
 	}
-	all := index.AllPostings()
-	plan.intersect = slices.DeleteFunc(plan.intersect, func(group []indexheader.Range) bool { return hasAll(group, all) })
-	if len(plan.intersect) == 0 {
-		if all.IsZero() {
-			return postingsPlan{empty: true}, nil
+	return p.finish(), nil
+}
+
+// planCosts are what a plan weighs.
+type planCosts struct {
+	// entry is what it costs to look at one series, in bytes: the average size of
+	// its entry. 0 means that nobody looks, and nothing is postponed.
+	entry int64
+	// free is how large lists may be without being weighed: less than a gap is
+	// read over anyway.
+	free int64
+	// values is how many values of a label are tried without being weighed.
+	values int64
+}
+
+// planner makes a plan.
+type planner struct {
+	index    postingsIndex
+	costs    planCosts
+	hold     *readcost.Charge
+	least    int64 // how many series are left at most
+	required []matcherPlan
+	excluded []matcherPlan
+	plan     postingsPlan
+}
+
+// add decides about one more matcher.
+func (p *planner) add(m *labels.Matcher) error {
+	takesEmpty := m.Matches("")
+	if _, named := decidingValues(m, takesEmpty); !named && p.costs.entry > 0 && m.Name != "" {
+		if n := int64(p.index.ValueCount(m.Name)); n > p.costs.values && n > p.least {
+			p.plan.postponed = append(p.plan.postponed, m)
+			return nil
 		}
-		plan.intersect = [][]indexheader.Range{{all}}
 	}
+	lists, err := matcherLists(p.index, m, p.hold)
+	if err != nil {
+		return err
+	}
+	one := matcherPlan{m, lists, size(lists)}
+	switch {
+	case takesEmpty:
+		p.excluded = append(p.excluded, one)
+	case len(lists) == 0:
+		p.plan = postingsPlan{empty: true}
+	case hasAll(lists, p.index.AllPostings()):
+	default:
+		p.required = append(p.required, one)
+		p.least = min(p.least, entries(lists))
+	}
+	return nil
+}
+
+// tooDear says whether reading lists costs more than looking at the series that
+// are left.
+func (p *planner) tooDear(m matcherPlan) bool {
+	return p.costs.entry > 0 && m.size > p.costs.free && m.size > p.least*p.costs.entry
+}
+
+// finish chooses among the lists.
+func (p *planner) finish() postingsPlan {
 	// The smaller first: intersecting then touches the least of the others.
-	slices.SortStableFunc(plan.intersect, func(a, b []indexheader.Range) int {
-		return cmp.Compare(size(a), size(b))
-	})
-	return plan, nil
+	slices.SortStableFunc(p.required, func(a, b matcherPlan) int { return cmp.Compare(a.size, b.size) })
+	all := p.index.AllPostings()
+	for i, m := range p.required {
+		// Of a name that nearly all series have the lists are larger than that of
+		// all, and ten thousand of them take longer to merge than to read.
+		first := i == 0 && p.costs.entry > 0 && m.size > p.costs.free && m.size >= all.Len()
+		if first || i > 0 && p.tooDear(m) {
+			p.plan.postponed = append(p.plan.postponed, m.matcher)
+		} else {
+			p.plan.intersect = append(p.plan.intersect, m.lists)
+		}
+	}
+	for _, m := range p.excluded {
+		if p.tooDear(m) {
+			p.plan.postponed = append(p.plan.postponed, m.matcher)
+		} else {
+			p.plan.subtract = append(p.plan.subtract, m.lists...)
+		}
+	}
+	if len(p.plan.intersect) == 0 {
+		if all.IsZero() {
+			return postingsPlan{empty: true}
+		}
+		p.plan.intersect = [][]indexheader.Range{{all}}
+	}
+	return p.plan
 }
 
 // hasAll tells whether every series is in one of the lists, by their sizes alone:

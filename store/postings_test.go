@@ -81,6 +81,34 @@ func TestPostingsAgreeWithPrometheus(t *testing.T) {
 			if !slices.EqualFunc(got, want, func(a seriesRef, b storage.SeriesRef) bool { return storage.SeriesRef(a) == b }) {
 				rt.Errorf("%v: %v, Prometheus has %v", matchers, got, want)
 			}
+			// As if looking at series cost so little, or so much.
+			costs := planCosts{entry: rapid.Int64Range(1, 50).Draw(rt, "cost of a series")}
+			header, err := reader.header(t.Context())
+			if err != nil {
+				rt.Fatal(err)
+			}
+			plan, err := planPostings(header, matchers, costs, nil)
+			if err != nil {
+				rt.Fatalf("%v: %v", matchers, err)
+			}
+			refs, err := reader.planned(t.Context(), header, plan, nil)
+			if err != nil {
+				rt.Fatalf("%v: %v", matchers, err)
+			}
+			refs = slices.DeleteFunc(refs, func(ref seriesRef) bool {
+				var ls labels.ScratchBuilder
+				if err := ix.Series(storage.SeriesRef(ref), &ls, nil); err != nil {
+					rt.Fatal(err)
+				}
+				return !matches(plan.postponed, ls.Labels())
+			})
+			if !slices.EqualFunc(refs, want, func(a seriesRef, b storage.SeriesRef) bool { return storage.SeriesRef(a) == b }) {
+				rt.Errorf("%v, with %v postponed: %v, Prometheus has %v", matchers, plan.postponed, refs, want)
+			}
+			whole := selection{mint: reader.block.minTime, maxt: reader.block.maxTime}
+			if least := reader.block.least(header, plan, whole, nil).once.series; least > int64(len(want)) {
+				rt.Errorf("%v, with %v postponed: %d series match, and it claims %d at least", matchers, plan.postponed, len(want), least)
+			}
 		})
 		reader.block.release()
 		ix.Close()

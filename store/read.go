@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-tsdb/varve/internal/readcost"
@@ -29,10 +28,12 @@ const (
 // bounds how many reads are under way. It may be used by several goroutines at once.
 type source struct {
 	bkt     objstore.BucketReader
+	ranges  objstore.RangesReader // bkt, if it remembers; else nil
 	slots   *semaphore.Weighted
 	metrics *metrics
 	log     *slog.Logger
 	dirs    headerDirs
+	headers *headerBudget
 	// quarantine is what is known to be broken. refresh brings the view up to
 	// date, and heir finds there what took a block's place; see Bucket.heir.
 	quarantine *quarantine
@@ -48,11 +49,6 @@ func (s *source) open(ctx context.Context, data, object string, sp span) (io.Rea
 		return nil, corrupt("the bytes from %d to %d are referred to", sp.from, sp.to)
 	}
 	cost := readcost.From(ctx)
-	if data != dataHeader { // headers are for all queries, whatever one may read
-		if err := cost.Fetch(sp.len()); err != nil {
-			return nil, err
-		}
-	}
 	began := time.Now()
 	if err := s.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
@@ -102,19 +98,6 @@ func (r *sourceReader) Close() error {
 	return r.ReadCloser.Close()
 }
 
-// read returns the bytes of a range, fewer if the object ends before it does.
-// It returns when ctx ends, whatever the bucket does.
-func (s *source) read(ctx context.Context, data, object string, sp span) ([]byte, error) {
-	return abandonable(ctx, func() ([]byte, error) {
-		r, err := s.open(ctx, data, object, sp)
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		return readUpTo(r, sp.len())
-	})
-}
-
 // readUpTo reads n bytes, or fewer if r ends. What it allocates follows what
 // arrives, since n may be a broken object's claim.
 func readUpTo(r io.Reader, n int64) ([]byte, error) {
@@ -137,26 +120,4 @@ func readUpTo(r io.Reader, n int64) ([]byte, error) {
 		runtime.Gosched() // see readcost.Pace
 	}
 	return b, nil
-}
-
-// readParts reads the parts of an object side by side and hands each, with its
-// bytes, to use, which may be called concurrently. Where the object ends early
-// the bytes are fewer.
-func (s *source) readParts(ctx context.Context, data, object string, parts []part, use func(part, []byte) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range parts {
-		group.Go(func() error {
-			b, err := s.read(ctx, data, object, p.span)
-			if err != nil {
-				return err
-			}
-			cost := readcost.From(ctx)
-			if err := cost.Begin(ctx); err != nil {
-				return err
-			}
-			defer cost.End()
-			return use(p, b)
-		})
-	}
-	return group.Wait()
 }

@@ -23,9 +23,10 @@ type blockReader struct {
 	reach     int64    // see entryReader
 	without   []string // labels that are left out of answers
 
-	mu     sync.Mutex // guards what follows
-	opened *indexheader.Reader
-	err    error // of the header; the block stays out of the querier's answers
+	mu      sync.Mutex // guards what follows
+	opened  *indexheader.Reader
+	damaged *indexheader.Reader // the last that was forgotten
+	err     error               // of the header; the block stays out of the querier's answers
 }
 
 // header returns the block's index header. What it first returns it returns
@@ -39,15 +40,26 @@ func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 	if opened != nil || err != nil {
 		return opened, err
 	}
-	began := time.Now()
-	opened, err = r.block.header.get(ctx)
-	readcost.From(ctx).Took(readcost.FetchHeader, time.Since(began))
-	if ctx.Err() != nil {
-		return opened, err
+	for {
+		began := time.Now()
+		opened, err = r.block.header.get(ctx)
+		readcost.From(ctx).Took(readcost.FetchHeader, time.Since(began))
+		if ctx.Err() != nil {
+			return opened, err
+		}
+		if kept, err := r.remember(opened, err); kept != nil || err != nil {
+			return kept, err
+		}
 	}
+}
+
+// remember keeps what header returns from now on, and returns it. It returns
+// nothing if that was forgotten since it was asked for, by one of two reads that
+// use this reader at once: by then the block has dropped it and has another.
+func (r *blockReader) remember(opened *indexheader.Reader, err error) (*indexheader.Reader, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.opened == nil && r.err == nil {
+	if r.opened == nil && r.err == nil && (err != nil || opened != r.damaged) {
 		r.opened, r.err = opened, err
 	}
 	return r.opened, r.err
@@ -86,6 +98,7 @@ func (b *openBlock) doubtful(ctx context.Context, err error) bool {
 func (r *blockReader) forget(damaged *indexheader.Reader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.damaged = damaged
 	if r.opened == damaged {
 		r.opened = nil
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
-	"github.com/varve-tsdb/varve/internal/indexheader"
 	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
@@ -82,6 +81,8 @@ func (s selection) chunks(all []chunks.Meta) (wanted []chunks.Meta, ends []chunk
 type seriesReader struct {
 	entryReader
 	want selection
+	// postponed are matchers that the series have yet to satisfy.
+	postponed []*labels.Matcher
 	// batchBytes is about how much memory one batch of series takes.
 	batchBytes int64
 
@@ -98,10 +99,10 @@ type seriesReader struct {
 // batches may take as much as a batch, and symbolsLeast.
 const symbolMemory, symbolsLeast = 96, 256 << 10
 
-func newSeriesReader(block *openBlock, header *indexheader.Reader, want selection, batchBytes, reach int64) *seriesReader {
+func newSeriesReader(block *openBlock, found candidates, want selection, batchBytes, reach int64) *seriesReader {
 	return &seriesReader{
-		entryReader: entryReader{block: block, header: header, readBytes: batchBytes, reachAt: reach},
-		want:        want, batchBytes: batchBytes,
+		entryReader: entryReader{block: block, header: found.header, readBytes: batchBytes, reachAt: reach},
+		want:        want, postponed: found.postponed, batchBytes: batchBytes,
 		symbols: map[uint32]string{}, builder: labels.NewScratchBuilder(16),
 	}
 }
@@ -190,11 +191,24 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 		// Few symbols can make many long labels.
 		if size += int64(batch[i].labels.ByteSize()); i > 0 && size > mostLabels {
 			r.last = last
-			return batch[:i:i], at[i], nil
+			return r.satisfying(batch[:i:i]), at[i], nil
 		}
 		last = batch[i].labels
 	}
-	return batch, n, nil
+	return r.satisfying(batch), n, nil
+}
+
+// satisfying leaves of decoded series those that satisfy what was postponed.
+func (r *seriesReader) satisfying(decoded []series) []series {
+	if len(r.postponed) == 0 {
+		return decoded
+	}
+	return slices.DeleteFunc(decoded, func(s series) bool { return !matches(r.postponed, s.labels) })
+}
+
+// matches tells whether labels satisfy all matchers.
+func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
+	return !slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
 }
 
 // resolve looks up those symbols that are not known yet.

@@ -88,22 +88,21 @@ func (r *entryReader) fetch(ctx context.Context, refs []seriesRef) ([][]byte, er
 		}
 		wanted[i] = span{from, end}
 	}
-	parts := coalesce(wanted, gapLimit, partLimit)
 	cost := readcost.From(ctx)
 	r.free()
 	r.hold = readcost.Charge{Cost: cost, Use: readcost.SeriesInFlight}
-	if err := r.hold.Take(memoryOf(parts) + entryMemory*int64(len(refs))); err != nil {
+	if err := r.hold.Take(r.block.src.memory(wanted) + entryMemory*int64(len(refs))); err != nil {
 		return nil, err
 	}
 	began := time.Now()
 	defer func() { cost.Took(readcost.FetchSeries, time.Since(began)) }()
 	bodies := make([][]byte, len(refs))
 	var short atomic.Bool
-	object := r.block.indexObject()
-	if err := r.block.src.quarantine.known(r.block, object, wanted); err != nil {
+	object := r.block.index()
+	if err := r.block.src.quarantine.known(r.block, object.name, wanted); err != nil {
 		return nil, err
 	}
-	err := r.block.src.readParts(ctx, dataSeries, object, parts, func(p part, b []byte) error {
+	err := r.block.src.readSpans(ctx, dataSeries, object, wanted, func(p part, b []byte) error {
 		var pace readcost.Pace
 		for i := p.first; i < p.last; i++ {
 			pace.Step()
@@ -140,11 +139,10 @@ func (r *entryReader) refetch(ctx context.Context, wanted []span, bodies [][]byt
 		index, again = append(index, i), append(again, wanted[i])
 	}
 	r.block.src.metrics.refetches.WithLabelValues(dataSeries).Add(float64(len(again)))
-	parts := coalesce(again, gapLimit, partLimit)
-	if err := r.hold.Take(memoryOf(parts)); err != nil {
+	if err := r.hold.Take(r.block.src.memory(again)); err != nil {
 		return err
 	}
-	return r.block.src.readParts(ctx, dataSeries, r.block.indexObject(), parts, func(p part, b []byte) error {
+	return r.block.src.readSpans(ctx, dataSeries, r.block.index(), again, func(p part, b []byte) error {
 		for i := p.first; i < p.last; i++ {
 			body, _, err := entryBody(cut(b, p.span, again[i]))
 			if err != nil {

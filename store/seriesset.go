@@ -55,11 +55,11 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	cost := readcost.From(ctx)
 	hold := readcost.Charge{Cost: cost, Use: readcost.PostingsInFlight}
 	defer hold.Free()
-	header, refs, err := r.matching(ctx, want, matchers, entry, &hold)
+	found, err := r.matching(ctx, want, matchers, entry, &hold)
 	if err != nil {
 		return err
 	}
-	if len(refs) == 0 {
+	if len(found.refs) == 0 {
 		cost.Skipped(readcost.SkippedPostings, 1)
 		return nil
 	}
@@ -71,7 +71,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	entries := make(chan []series, 1)
 	group.Go(func() error {
 		defer close(entries)
-		return newSeriesReader(r.block, header, want, seriesBytes, r.reach).each(ctx, refs, func(batch []series) error {
+		return newSeriesReader(r.block, found, want, seriesBytes, r.reach).each(ctx, found.refs, func(batch []series) error {
 			if err := cost.Take(readcost.SeriesInFlight, memoryOfSeries(batch)); err != nil {
 				return err
 			}
@@ -99,27 +99,41 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	return group.Wait()
 }
 
-// matching returns the references of the series that match, once entry lets the
-// block in. Their memory is in hold.
-func (r *blockReader) matching(ctx context.Context, want selection, matchers []*labels.Matcher, entry *entry, hold *readcost.Charge) (*indexheader.Reader, []seriesRef, error) {
+// candidates are series of a block: all that match are among them, and those
+// that do satisfy the postponed matchers, too.
+type candidates struct {
+	header    *indexheader.Reader
+	refs      []seriesRef
+	postponed []*labels.Matcher
+}
+
+// valuesTried is how many values of a label are held against a matcher before it
+// is asked whether that is worth it: as many as take a fraction of a millisecond.
+const valuesTried = 1024
+
+// matching returns the references of the series that may match, for a caller
+// that looks at their labels anyway, once entry lets the block in. Their memory is
+// in hold.
+func (r *blockReader) matching(ctx context.Context, want selection, matchers []*labels.Matcher, entry *entry, hold *readcost.Charge) (found candidates, err error) {
 	header, err := r.header(ctx)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	lists := readcost.Charge{Cost: hold.Cost, Use: readcost.PostingsInFlight}
 	defer lists.Free()
-	plan, err := planPostings(header, matchers, &lists)
+	costs := planCosts{entry: averageEntry(header), free: gapLimit, values: valuesTried}
+	plan, err := planPostings(header, matchers, costs, &lists)
 	if err != nil {
-		return nil, nil, r.block.indexFault(ctx, header, err)
+		return found, r.block.indexFault(ctx, header, err)
 	}
 	if err := entry.wait(ctx, r.block.least(header, plan, want, r.without)); err != nil || plan.empty {
-		return header, nil, err
+		return found, err
 	}
 	if err := hold.Take(blockMemory); err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	refs, err := r.planned(ctx, header, plan, hold)
-	return header, refs, err
+	return candidates{header: header, refs: refs, postponed: plan.postponed}, err
 }
 
 // send reads the chunks of series, makes them what is wanted, and sends what is

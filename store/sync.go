@@ -92,6 +92,8 @@ func (b *Bucket) lookAtSuspects(ctx context.Context) {
 			continue
 		}
 		b.opts.Logger.Info("a broken object was written anew and is read again", "bucket", b.name(), "block", s.block.id, "object", s.object)
+		// What a cache has of the object may be of the time before.
+		s.block.rewritten.Store(attributes.LastModified.UnixNano())
 		if s.object == s.block.indexObject() {
 			s.block.header.forget()
 		}
@@ -194,7 +196,8 @@ func (b *Bucket) report(opened, dropped, served int, broken []*BlockError, lost 
 	}
 }
 
-// clean removes headers of blocks that left the bucket while nobody looked.
+// clean removes headers of blocks that left the bucket while nobody looked, and
+// counts those that are left.
 func (b *Bucket) clean(view *block.View) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {
@@ -209,9 +212,18 @@ func (b *Bucket) clean(view *block.View) {
 	}
 	for _, e := range entries {
 		id, err := ulid.ParseStrict(e.Name())
-		if err != nil || !e.IsDir() || there[id] {
+		if err != nil || !e.IsDir() {
 			continue
 		}
-		removeHeader(filepath.Join(b.dir, e.Name()))
+		dir := filepath.Join(b.dir, e.Name())
+		if !there[id] {
+			removeHeader(dir)
+			continue
+		}
+		path := filepath.Join(dir, headerFilename)
+		if info, err := os.Stat(path); err == nil {
+			b.src.headers.found(path, info.Size(), info.ModTime())
+		}
 	}
+	b.src.headers.trim()
 }

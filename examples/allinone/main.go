@@ -65,6 +65,13 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	if err != nil {
 		return err
 	}
+	if set.bucketConfig == "" {
+		set.diskCache = 0 // A folder is as near as a cache on the same disk.
+	}
+	bkt, err = cli.Cached(bkt, set.dataDir.Join("cache"), set.memoryCache, set.diskCache, log, reg)
+	if err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, bkt.Close()) }()
 	heads, err := receive.OpenTenants(set.dataDir.Join("heads"), receive.TenantsOptions{
 		Labels: set.external.Labels, BlockDuration: time.Duration(set.blockDuration), Retention: set.retention.OrForever(),

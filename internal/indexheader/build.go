@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,10 +14,10 @@ import (
 )
 
 const (
-	// wholeIndex is the size up to which an index is read in one request:
-	// reading the series and postings it does not need costs less than the
-	// second request.
-	wholeIndex = 1 << 20
+	// WholeIndex is the size up to which an index is read in one request at
+	// least: reading the series and postings it does not need costs less than
+	// the second request.
+	WholeIndex = 1 << 20
 	// tailGuess is how much of a larger index is read first, from its end. It
 	// holds the TOC and, in a block of moderate size, all of the postings
 	// offset table.
@@ -36,11 +35,24 @@ type Index interface {
 	ReadRange(ctx context.Context, off, length int64) (io.ReadCloser, error)
 }
 
+// BuildOptions of Build.
+type BuildOptions struct {
+	// Whole is up to which size in bytes an index is read in one piece, for
+	// callers that remember what was read and will need the rest soon. Less than
+	// WholeIndex, such as 0, means WholeIndex.
+	Whole int64
+	// Sections of the index, if they are known.
+	Sections Sections
+}
+
 // Build writes the header of index as the file path, whose directory must
 // exist. On an error nothing is left at path that was not there before. Errors
 // of index come back wrapped; a *CorruptError or *UnsupportedError says that
 // the index itself is at fault.
-func Build(ctx context.Context, index Index, path string) (err error) {
+//
+// What opts say about the index is checked: if it is wrong, Build finds out by
+// itself.
+func Build(ctx context.Context, index Index, path string, opts BuildOptions) (err error) {
 	size, err := index.Size(ctx)
 	if err != nil {
 		return err
@@ -48,15 +60,6 @@ func Build(ctx context.Context, index Index, path string) (err error) {
 	if size < indexStart+indexTOCSize {
 		return corrupt("the index has only %d bytes", size)
 	}
-	tail, err := readTail(ctx, index, size)
-	if err != nil {
-		return err
-	}
-	t, err := parseTOC(tail[len(tail)-indexTOCSize:], size)
-	if err != nil {
-		return err
-	}
-
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return fmt.Errorf("create index header: %w", err)
@@ -67,13 +70,47 @@ func Build(ctx context.Context, index Index, path string) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	if err := copyParts(ctx, index, size, t, tail, f); err != nil {
+	if err := fill(ctx, index, size, opts, f); err != nil {
 		return err
 	}
 	return commit(f, path)
 }
 
-// commit checks what was written, then makes it durable under its name.
+// fill reads the parts of the index into f, and puts around them what makes a
+// header of them.
+func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os.File) error {
+	whole := max(opts.Whole, WholeIndex)
+	if size > whole && opts.Sections.fit(size) {
+		t, err := copySections(ctx, index, size, opts.Sections, f)
+		if err == nil {
+			return frame(t, size, f)
+		}
+		if !errors.As(err, new(*CorruptError)) {
+			return err
+		}
+		// Whoever told the sections was wrong, or the index is: to be found out.
+		if err := f.Truncate(0); err != nil {
+			return fmt.Errorf("write index header: %w", err)
+		}
+	}
+	tail, err := readTail(ctx, index, size, whole)
+	if err != nil {
+		return err
+	}
+	t, err := parseTOC(tail[len(tail)-indexTOCSize:], size)
+	if err != nil {
+		return err
+	}
+	if err := copyParts(ctx, index, size, t, tail, f); err != nil {
+		return err
+	}
+	return frame(t, size, f)
+}
+
+// commit checks what was written, then gives it its name. Nothing is synced: a
+// header that a power failure cut off fails the checks of Open and is built
+// again, which is cheaper than that the first query of each block waits for the
+// disk.
 func commit(f *os.File, path string) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -82,31 +119,18 @@ func commit(f *os.File, path string) error {
 	if _, err := newReader(f, info.Size()); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("write index header: %w", err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("write index header: %w", err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("sync directory of index header: %w", err)
-	}
-	defer dir.Close()
-	// Some file systems refuse to sync a directory. The header is then as
-	// durable as they make it; a lost one is built again.
-	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
-		return fmt.Errorf("sync directory of index header: %w", err)
-	}
 	return nil
 }
 
-func readTail(ctx context.Context, index Index, size int64) ([]byte, error) {
+func readTail(ctx context.Context, index Index, size, whole int64) ([]byte, error) {
 	length := size
-	if size > wholeIndex {
+	if size > whole {
 		length = tailGuess
 	}
 	return readRange(ctx, index, size-length, length)
@@ -140,16 +164,18 @@ func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte,
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("write index header: %w", err)
 	}
+	return nil
+}
 
+// frame looks at the index's first bytes, which are in f before its symbols, and
+// covers them by the prelude; and writes the trailer.
+func frame(t toc, size int64, f *os.File) error {
 	head := make([]byte, indexStart)
-	if _, err := f.ReadAt(head, headAt); err != nil {
+	if _, err := f.ReadAt(head, preludeSize-t.symbols); err != nil {
 		return fmt.Errorf("write index header: %w", err)
 	}
-	if binary.BigEndian.Uint32(head) != indexMagic {
-		return corrupt("the index does not start with its magic number")
-	}
-	if head[4] != 2 {
-		return &UnsupportedError{Version: int(head[4])}
+	if err := checkIndexStart(head); err != nil {
+		return err
 	}
 	if _, err := f.WriteAt(t.prelude(head[4]), 0); err != nil {
 		return fmt.Errorf("write index header: %w", err)
@@ -160,10 +186,21 @@ func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte,
 	return nil
 }
 
+// checkIndexStart looks at the first bytes of an index.
+func checkIndexStart(head []byte) error {
+	if binary.BigEndian.Uint32(head) != indexMagic {
+		return corrupt("the index does not start with its magic number")
+	}
+	if head[4] != 2 {
+		return &UnsupportedError{Version: int(head[4])}
+	}
+	return nil
+}
+
 // readRange reads a range whose length is known to be moderate.
 func readRange(ctx context.Context, index Index, off, length int64) ([]byte, error) {
-	b := make([]byte, 0, length)
-	w := bytes.NewBuffer(b)
+	// With room for the read that finds the end: else the buffer doubles then.
+	w := bytes.NewBuffer(make([]byte, 0, length+bytes.MinRead))
 	if err := copyRange(ctx, index, off, length, w); err != nil {
 		return nil, err
 	}

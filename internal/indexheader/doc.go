@@ -27,10 +27,11 @@
 // # Data path
 //
 // Build reads the parts of an index by ranges and writes the file under a
-// temporary name, synced, checked by reading it back, and renamed: a header is
-// there whole or not at all. Open checks every byte: magic, versions, CRCs of
-// both tables and both TOCs, bounds, order. What does not pass is a
-// *CorruptError, and the caller builds anew.
+// temporary name, checked by reading it back, and renamed: a process that ends
+// leaves a whole header or none. What a power failure leaves is found out by
+// Open, which checks every byte: magic, versions, CRCs of both tables and both
+// TOCs, bounds, order. What does not pass is a *CorruptError, and the caller
+// builds anew.
 //
 // In memory a Reader has every 32nd symbol's offset and every 32nd entry of
 // the postings offset table with its value. Everything else is read from the

@@ -137,6 +137,22 @@ func (r *Reader) IndexSize() int64 {
 	return r.toc.postingsTable + r.tableEnd + 4 - r.toc.tablePosition() + indexTOCSize
 }
 
+// Size of the header's file in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
+// Memory is about how many bytes of memory the Reader takes.
+func (r *Reader) Memory() int64 {
+	const fixed, perName, perEntry = 512, 128, 24
+	n := fixed + 8*int64(cap(r.symbols))
+	for name, entries := range r.postings {
+		n += perName + int64(len(name))
+		for _, e := range entries.values {
+			n += perEntry + int64(len(e.value))
+		}
+	}
+	return n
+}
+
 // Series is where the series section lies in the index. Every series entry
 // does.
 func (r *Reader) Series() Range { return Range{Start: r.toc.series, End: r.toc.seriesEnd()} }
@@ -166,6 +182,16 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	return r.closer.Close()
+}
+
+// ValueCount is about how many values the label name has, give or take 31. It
+// reads nothing.
+func (r *Reader) ValueCount(name string) int {
+	entries, ok := r.postings[name]
+	if !ok {
+		return 0
+	}
+	return max((len(entries.values)-1)*sparse, 1)
 }
 
 // LabelValues calls yield for each value of the label name in order, with the

@@ -70,7 +70,7 @@ func build(tb testing.TB, b []byte) (path string, m *memIndex) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "index-header")
 	m = &memIndex{b: b}
-	if err := Build(tb.Context(), m, path); err != nil {
+	if err := Build(tb.Context(), m, path, BuildOptions{}); err != nil {
 		tb.Fatal(err)
 	}
 	return path, m
@@ -107,7 +107,7 @@ func TestBuildWritesTheFormat(t *testing.T) {
 			t.Errorf("%d series: the header is not what the format says", n)
 		}
 		limit := int64(1)
-		if len(b) > wholeIndex {
+		if len(b) > WholeIndex {
 			limit = 3
 		}
 		if requests := m.requests.Load(); requests > limit {
@@ -302,7 +302,7 @@ func TestBuildRefusesAndLeavesNothing(t *testing.T) {
 		"table":     with(func(b []byte) { b[len(b)-60]++ }),
 	} {
 		dir := t.TempDir()
-		err := Build(t.Context(), &memIndex{b: b}, filepath.Join(dir, "index-header"))
+		err := Build(t.Context(), &memIndex{b: b}, filepath.Join(dir, "index-header"), BuildOptions{})
 		if !errors.As(err, new(*CorruptError)) && !errors.As(err, new(*UnsupportedError)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -325,7 +325,7 @@ func (l *lyingIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadC
 
 func TestBuildNoticesTruncatedRead(t *testing.T) {
 	m := &lyingIndex{memIndex{b: realIndex(t, 50)}}
-	err := Build(t.Context(), m, filepath.Join(t.TempDir(), "index-header"))
+	err := Build(t.Context(), m, filepath.Join(t.TempDir(), "index-header"), BuildOptions{})
 	if !errors.As(err, new(*CorruptError)) {
 		t.Errorf("a truncated read: %v", err)
 	}

@@ -69,11 +69,12 @@ func (c *Cost) Bytes(k Kind, n int64) {
 	}
 }
 
-// Hit notes a read that a cache answered, and its size.
-func (c *Cost) Hit(k Kind, n int64) {
-	if c != nil {
-		c.fetched[k].hits.Add(1)
-		c.fetched[k].bytesFromHit.Add(n)
+// Hits notes pieces of objects that were found in a cache, and their size
+// together.
+func (c *Cost) Hits(k Kind, pieces, bytes int64) {
+	if c != nil && pieces > 0 {
+		c.fetched[k].hits.Add(pieces)
+		c.fetched[k].bytesFromHit.Add(bytes)
 		c.touched.Store(true)
 	}
 }

@@ -228,7 +228,7 @@ func TestNilCost(t *testing.T) {
 	var c *Cost
 	c.Request(Header)
 	c.Bytes(Header, 1)
-	c.Hit(Header, 1)
+	c.Hits(Header, 1, 1)
 	c.Considered(1)
 	c.Skipped(SkippedTime, 1)
 	c.Read(1, 1)
@@ -274,7 +274,7 @@ func TestReportAndPrice(t *testing.T) {
 		c.Request(Chunks)
 	}
 	c.Bytes(Chunks, 2e9)
-	c.Hit(Postings, 7)
+	c.Hits(Postings, 1, 7)
 	c.Took(FetchChunks, 1500*time.Millisecond)
 	r := Prices{ThousandRequests: 0.4, Gigabyte: 0.1}.Of(c.Report())
 	if r.BlocksRead() != 5 || r.Requests() != 500 || r.Bytes() != 2e9 || r.Fetched["postings"] != (Fetched{CacheHits: 1, CacheBytes: 7}) || r.Seconds["chunks"] != 1.5 {

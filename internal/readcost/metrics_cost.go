@@ -26,7 +26,7 @@ func NewMetrics(prefix string, priced bool, labels ...string) *Metrics {
 		series:   histogram("series", "Series that a query got, after merging.", prometheus.ExponentialBuckets(1, 10, 7)),
 		blocks:   counter("blocks_total", "Blocks that queries considered, by what came of it: read, or the reason why not.", "result"),
 		steps:    counter("step_seconds_total", "Time that queries spent, by step, added up over what runs side by side.", "step"),
-		hits:     counter("cache_hits_total", "Reads of blocks that a cache answered, by what was read.", "data"),
+		hits:     counter("cache_hits_total", "Pieces of blocks that were found in a cache, by what was read.", "data"),
 	}
 	if priced {
 		m.price = prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "price_total", Help: "What the requests and bytes of queries cost, by the prices that were set and in their currency."})

@@ -38,7 +38,8 @@ type Fetched struct {
 	// Requests of the bucket, and Bytes that came of them.
 	Requests int64 `json:"requests"`
 	Bytes    int64 `json:"bytes"`
-	// CacheHits are reads that a cache answered, and CacheBytes their size.
+	// CacheHits are pieces of blocks, of whatever size the cache keeps them in, that
+	// were found there rather than read from the bucket, and CacheBytes their size.
 	CacheHits  int64 `json:"cacheHits"`
 	CacheBytes int64 `json:"cacheBytes"`
 }

@@ -28,7 +28,7 @@ func TestPromQLScripts(t *testing.T) {
 	}
 }
 
-func newEngine(t *testing.T, maxSamples int) promql.QueryEngine {
+func newEngine(t testing.TB, maxSamples int) promql.QueryEngine {
 	t.Helper()
 	engine, err := query.NewEngine(query.EngineOptions{
 		Timeout:            100 * time.Second,

@@ -25,6 +25,7 @@ import (
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/dedup"
 	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/cache"
 	"github.com/varve-tsdb/varve/objstore/filesystem"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
@@ -62,7 +63,9 @@ func startInstance(t *testing.T, name string, reg *prometheus.Registry) *instanc
 	must(err)
 	metered, err := objstore.WithMetrics(plain, objstore.MetricsOptions{Registerer: i.registerer()})
 	must(err)
-	bkt, err := objstore.WithRetry(metered, objstore.RetryOptions{Registerer: i.registerer()})
+	retried, err := objstore.WithRetry(metered, objstore.RetryOptions{Registerer: i.registerer()})
+	must(err)
+	bkt, err := cache.New(retried, cache.Options{Dir: t.TempDir(), Registerer: i.registerer()})
 	must(err)
 	heads, err := receive.OpenTenants(t.TempDir(), receive.TenantsOptions{
 		Labels: labels.FromStrings("instance_name", name), TSDBMetrics: true, Registerer: i.registerer(),
@@ -188,7 +191,11 @@ func TestReplacedWithAllMetrics(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
 		own := prometheus.NewRegistry()
-		bkt, err1 := objstore.WithMetrics(objstoretest.NewMemory(), objstore.MetricsOptions{Registerer: host})
+		metered, err1 := objstore.WithMetrics(objstoretest.NewMemory(), objstore.MetricsOptions{Registerer: host})
+		if err1 != nil {
+			t.Fatal(err1)
+		}
+		bkt, err1 := cache.New(metered, cache.Options{Registerer: host})
 		heads, err2 := receive.OpenTenants(dir, receive.TenantsOptions{Registerer: host, TSDBMetrics: true})
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)

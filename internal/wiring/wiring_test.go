@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/objstore"
+	"github.com/varve-tsdb/varve/objstore/cache"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
@@ -28,7 +29,9 @@ var wirings = map[string]wiring{
 	"bucket":                               bucketOnly,
 	"head and bucket":                      headAndBucket,
 	"half head, half bucket":               halfAndHalf,
+	"bucket behind caches":                 bucketBehindCaches,
 	"bucket that fails one request in ten": flakyBucket,
+	"bucket that fails behind a cache":     failingBehindCache,
 
 	"bucket behind gRPC":                behindGRPC(bucketOnly, false),
 	"bucket behind gRPC, compressed":    behindGRPC(bucketOnly, true),
@@ -152,6 +155,61 @@ func flakyBucket(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryab
 		p.close(t)
 		if faulty.Struck() == 0 {
 			t.Error("no request failed")
+		}
+	}
+}
+
+// shipped has everything in a bucket.
+func shipped(t testing.TB, bkt objstore.Bucket, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	p := openPartsOver(t, bkt)
+	p.append(t, tenants)
+	p.shipAll(t)
+	return p.hist, func() {
+		p.close(t)
+		if err := bkt.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// bucketBehindCaches has so little room in memory that pages come from there,
+// from disk and from the bucket.
+func bucketBehindCaches(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	bkt, err := cache.New(objstoretest.NewMemory(), cache.Options{MemoryBytes: 128 << 10, Dir: t.TempDir(), DiskBytes: 9 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shipped(t, bkt, tenants)
+}
+
+// failingBehindCache fails each tenth operation, in turns at once, in the middle,
+// and by answers that are cut off or have a wrong byte, which the cache then has.
+func failingBehindCache(t testing.TB, tenants map[string][]batch) (storage.ChunkQueryable, func()) {
+	away := errors.New("the bucket is away for a moment")
+	faulty := objstoretest.NewFaulty(objstoretest.NewMemory())
+	var asked atomic.Int64
+	faulty.Set(objstoretest.Rule{
+		Match: func(string, string) bool { return asked.Add(1)%30 == 10 }, Fault: objstoretest.Fail(away),
+	}, objstoretest.Rule{
+		Op: objstore.OpGetRange, Match: func(string, string) bool { return asked.Load()%30 == 20 }, Fault: objstoretest.Break(50, away),
+	}, objstoretest.Rule{
+		Op: objstore.OpGetRange, Match: func(string, string) bool { return asked.Load()%60 == 30 }, Fault: objstoretest.Truncate(50),
+	}, objstoretest.Rule{
+		Op: objstore.OpGetRange, Match: func(string, string) bool { return asked.Load()%60 == 0 }, Fault: objstoretest.Flip(50),
+	})
+	retried, err := objstore.WithRetry(faulty, objstore.RetryOptions{MinBackoff: time.Microsecond, MaxBackoff: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bkt, err := cache.New(retried, cache.Options{MemoryBytes: 128 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, release := shipped(t, bkt, tenants)
+	return source, func() {
+		release()
+		if faulty.Struck() == 0 {
+			t.Error("no operation met with a fault")
 		}
 	}
 }

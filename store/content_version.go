@@ -1,0 +1,41 @@
+package store
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/varve-tsdb/varve/block"
+)
+
+// contentVersion sums up what meta.json says about the content of a block, for
+// caches. A block is never changed, but it may be deleted and another uploaded
+// under its ULID, as a repair does: that one has other sizes, or another time of
+// upload.
+func contentVersion(m *block.Meta) string {
+	text := make([]byte, 0, 256)
+	number := func(n ...int64) {
+		for _, v := range n {
+			text = binary.AppendVarint(text, v)
+		}
+	}
+	word := func(s string) {
+		number(int64(len(s)))
+		text = append(text, s...)
+	}
+	number(m.MinTime, m.MaxTime, int64(m.Compaction.Level), m.Thanos.Downsample.Resolution)
+	number(int64(m.Stats.NumSamples), int64(m.Stats.NumSeries), int64(m.Stats.NumChunks), int64(len(m.Thanos.Rewrites)))
+	if !m.Thanos.UploadTime.IsZero() {
+		number(m.Thanos.UploadTime.UnixNano())
+	}
+	for _, f := range m.Thanos.Files {
+		word(f.RelPath)
+		number(f.SizeBytes)
+		if hash := cmp.Or(f.Hash, &block.FileHash{}); hash.Value != "" {
+			word(hash.Func + hash.Value)
+		}
+	}
+	return hex.EncodeToString(binary.BigEndian.AppendUint64(nil, xxhash.Sum64(text)))
+}
