@@ -20,13 +20,13 @@ type settings struct {
 	retention, outOfOrder                             cli.Duration
 	blockDuration                                     cli.BlockDuration
 	query                                             cli.Query
-	memoryCache, diskCache                            cli.Bytes
+	caches                                            cli.Caches
 }
 
 func parse(args []string) (*settings, error) {
 	s := &settings{
 		dataDir: "./data", retention: cli.Duration(15 * 24 * time.Hour), outOfOrder: cli.Duration(5 * time.Minute),
-		blockDuration: cli.BlockDuration(2 * time.Hour), memoryCache: 256 << 20, diskCache: 10 << 30,
+		blockDuration: cli.BlockDuration(2 * time.Hour),
 	}
 	flags := flag.NewFlagSet("allinone", flag.ContinueOnError)
 	flags.StringVar(&s.httpAddress, "http-address", "127.0.0.1:10902", "`address` to serve HTTP on")
@@ -41,9 +41,8 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.replicaLabels, "query.replica-label", "`label` that tells replicas apart and is removed from answers (repeatable)")
 	flags.Var(&s.retention, "tsdb.retention", "`duration` that shipped blocks stay on the local disk; 0 means for ever")
 	flags.Var(&s.blockDuration, "tsdb.min-block-duration", "`duration` of the blocks that are cut and shipped, at least 1s")
-	flags.Var(&s.memoryCache, "store.cache-size", "`size` of what is remembered in memory of blocks in the bucket; 0 means nothing")
-	flags.Var(&s.diskCache, "store.disk-cache-size", "`size` of what is remembered of them below --data-dir, if there is --objstore.config-file; 0 means nothing")
 	flags.Var(&s.outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
+	s.caches.Register(flags)
 	s.query.Register(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err

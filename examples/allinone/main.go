@@ -65,11 +65,7 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	if err != nil {
 		return err
 	}
-	if set.bucketConfig == "" {
-		set.diskCache = 0 // A folder is as near as a cache on the same disk.
-	}
-	bkt, err = cli.Cached(bkt, set.dataDir.Join("cache"), set.memoryCache, set.diskCache, log, reg)
-	if err != nil {
+	if bkt, err = set.caches.Around(bkt, set.bucketConfig, set.dataDir.Join("cache"), log, reg); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, bkt.Close()) }()
@@ -120,9 +116,7 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	}
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
 	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
-	opts := set.query.Handler(budget, log, reg)
-	opts.Status = map[string]func() any{"blocks": func() any { return hist.Blocks() }}
-	api, err := query.NewHandler(engine, one, opts)
+	api, err := query.NewHandler(engine, one, set.query.Handler(budget, hist, log, reg))
 	if err != nil {
 		return err
 	}

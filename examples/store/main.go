@@ -61,9 +61,16 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	if err != nil {
 		return err
 	}
+	if bkt, err = set.caches.Around(bkt, set.bucketConfig, set.dataDir.Join("cache"), log, reg); err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, bkt.Close()) }()
+	budget, err := set.query.Budget(reg)
+	if err != nil {
+		return err
+	}
 	hist, err := store.Open(bkt, string(set.dataDir), store.Options{
-		SyncInterval: time.Duration(set.interval), ConsistencyDelay: time.Duration(set.consistency),
+		Budget: budget, SyncInterval: time.Duration(set.interval), ConsistencyDelay: time.Duration(set.consistency),
 		IgnoreDeletionMarksDelay: set.marks.OrForever(), Logger: log, Registerer: reg,
 	})
 	if err != nil {
@@ -83,11 +90,11 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	if err != nil {
 		return err
 	}
-	engine, err := query.NewEngine(query.EngineOptions{Logger: log, Registerer: reg})
+	engine, err := set.query.Engine(log, reg)
 	if err != nil {
 		return err
 	}
-	api, err := query.NewHandler(engine, hist, query.HandlerOptions{Logger: log, Registerer: reg})
+	api, err := query.NewHandler(engine, hist, set.query.Handler(budget, hist, log, reg))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/azure"
 	"github.com/varve-tsdb/varve/objstore/bos"
-	"github.com/varve-tsdb/varve/objstore/cache"
 	"github.com/varve-tsdb/varve/objstore/cos"
 	"github.com/varve-tsdb/varve/objstore/filesystem"
 	"github.com/varve-tsdb/varve/objstore/gcs"
@@ -39,26 +37,6 @@ func Bucket(configFile, folder string, log *slog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	return objstore.WithRetry(watched, objstore.RetryOptions{Logger: log, Registerer: reg})
-}
-
-// Cached puts a cache around a bucket, whose Close closes both. Without a size
-// there is none in memory or on disk. An error closes the bucket.
-func Cached(bkt objstore.Bucket, dir string, memory, disk Bytes, log *slog.Logger, reg prometheus.Registerer) (objstore.Bucket, error) {
-	if memory == 0 && disk == 0 {
-		return bkt, nil
-	}
-	opts := cache.Options{MemoryBytes: int64(memory), Logger: log, Registerer: reg}
-	if memory == 0 {
-		opts.MemoryBytes = -1
-	}
-	if disk > 0 {
-		opts.Dir, opts.DiskBytes = dir, int64(disk)
-	}
-	cached, err := cache.New(bkt, opts)
-	if err != nil {
-		return nil, errors.Join(err, bkt.Close())
-	}
-	return cached, nil
 }
 
 func openBucket(configFile, folder string) (objstore.Bucket, error) {

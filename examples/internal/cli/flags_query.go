@@ -1,19 +1,18 @@
 package cli
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/promql"
 
 	"github.com/varve-tsdb/varve/query"
+	"github.com/varve-tsdb/varve/store"
 )
 
 // Query is the flags of whoever answers PromQL: what queries may take.
@@ -65,9 +64,10 @@ func (q *Query) Engine(log *slog.Logger, reg prometheus.Registerer) (promql.Quer
 	})
 }
 
-// Handler is options for a handler by the flags.
-func (q *Query) Handler(budget *query.Budget, log *slog.Logger, reg prometheus.Registerer) query.HandlerOptions {
+// Handler is options for a handler by the flags, which also shows the blocks of hist.
+func (q *Query) Handler(budget *query.Budget, hist *store.Bucket, log *slog.Logger, reg prometheus.Registerer) query.HandlerOptions {
 	return query.HandlerOptions{
+		Status: map[string]func() any{"blocks": func() any { return hist.Blocks() }},
 		Budget: budget, SlowQuery: time.Duration(q.slow),
 		Prices: query.Prices{ThousandRequests: float64(q.thousandRequests), Gigabyte: float64(q.perGiga)},
 		Logger: log, Registerer: reg,
@@ -110,37 +110,5 @@ func (p *Price) Set(text string) error {
 		return fmt.Errorf("%q is not an amount such as 0.0004", text)
 	}
 	*p = Price(v)
-	return nil
-}
-
-// Size is a flag of bytes, such as 1000, 64KiB, 512MiB or 2GiB.
-type Size int64
-
-func (s *Size) String() string { return strconv.FormatInt(int64(*s), 10) }
-
-var units = [...]struct {
-	suffix string
-	shift  int
-}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}, {"KB", 10}, {"MB", 20}, {"GB", 30}, {"TB", 40}, {"B", 0}, {"", 0}}
-
-// Set parses a size. As in Thanos, KB is another name for KiB.
-func (s *Size) Set(text string) error {
-	for _, unit := range units {
-		number, ok := strings.CutSuffix(text, unit.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%q is not a size such as 1000, 64KiB, 512MiB or 2GiB", text)
-		case n < 0:
-			return errors.New("it is negative")
-		case n > math.MaxInt64>>unit.shift:
-			return errors.New("it is too large")
-		}
-		*s = Size(n << unit.shift)
-		return nil
-	}
 	return nil
 }
