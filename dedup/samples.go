@@ -83,6 +83,18 @@ type mergedSamples struct {
 	mint, maxt int64
 }
 
+// Chunks are those that the samples are read from, by replica, counted from 0.
+// Copies of another replica's are left out.
+func (s *mergedSamples) Chunks(yield func(replica int, chunk chunks.Meta) bool) {
+	for replica, list := range s.lists {
+		for _, chunk := range list {
+			if !yield(replica, chunk) {
+				return
+			}
+		}
+	}
+}
+
 // Iterator returns the samples from the first on.
 func (s *mergedSamples) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	samples, ok := it.(*sampleIterator)

@@ -65,6 +65,12 @@ type sampled interface {
 	Samples(mint, maxt int64) (chunkenc.Iterable, error)
 }
 
+// holder is what such samples are read from: the chunks of each replica, counted
+// from 0.
+type holder interface {
+	Chunks(yield func(replica int, chunk chunks.Meta) bool)
+}
+
 // samplesSet turns a set of chunks into one of samples.
 type samplesSet struct {
 	inner      storage.ChunkSeriesSet
@@ -92,7 +98,10 @@ func (s *samplesSet) Next() bool {
 	series := s.inner.At()
 	if direct, ok := series.(sampled); ok {
 		samples, err := direct.Samples(s.mint, s.maxt)
-		if s.err = err; err != nil {
+		if s.err = err; err == nil {
+			s.err = s.keep(series.Labels(), samples)
+		}
+		if s.err != nil {
 			return false
 		}
 		s.current = &storage.SeriesEntry{Lset: series.Labels(), SampleIteratorFn: samples.Iterator}
@@ -113,6 +122,35 @@ func (s *samplesSet) Next() bool {
 	}
 	s.current = newSamplesSeries(series.Labels(), slices.Clone(s.scratch), s.mint, s.maxt)
 	return true
+}
+
+// keep takes account of samples that are read from the chunks of replicas, all of
+// which stay in memory. As many are returned as the fullest replica has, or about.
+func (s *samplesSet) keep(lset labels.Labels, samples chunkenc.Iterable) error {
+	memory := seriesMemory + int64(lset.ByteSize())
+	type content struct{ chunks, samples int }
+	var most, now content
+	at := 0
+	if held, ok := samples.(holder); ok {
+		held.Chunks(func(replica int, chunk chunks.Meta) bool {
+			if chunk.Chunk == nil {
+				return true
+			}
+			memory += chunkMemory + int64(len(chunk.Chunk.Bytes()))
+			if replica != at {
+				at, now = replica, content{}
+			}
+			if chunk.MinTime <= s.maxt && s.mint <= chunk.MaxTime {
+				now.chunks++
+				now.samples += chunk.Chunk.NumSamples()
+			}
+			if now.samples > most.samples {
+				most = now
+			}
+			return true
+		})
+	}
+	return cmp.Or(s.kept.Keep(memory), s.cost.Returned(1, most.chunks, most.samples))
 }
 
 // At returns the current series. It stays iterable.

@@ -75,6 +75,8 @@ func (h *header) start(ctx context.Context) *headerOpening {
 		defer headers.trim()
 		defer h.block.release()
 		defer cancel()
+		headers.begin(h.block.headerPath())
+		defer headers.end(h.block.headerPath())
 		reader, err := h.block.openHeader(ctx)
 		if h.end(o, reader, err) {
 			headers.opened(h, reader.Memory(), reader.Size())

@@ -21,6 +21,7 @@ type headerBudget struct {
 	mu           sync.Mutex // guards what follows
 	open         map[*header]headerUse
 	files        map[string]headerUse // by path
+	opening      map[string]int       // attempts to open or build a file
 	memory, disk int64
 }
 
@@ -37,7 +38,23 @@ const openHeaderLimit = 1000
 func newHeaderBudget(opts Options, m *metrics) *headerBudget {
 	return &headerBudget{
 		memoryLimit: opts.HeaderMemoryBytes, diskLimit: opts.HeaderDiskBytes, metrics: m,
-		open: map[*header]headerUse{}, files: map[string]headerUse{},
+		open: map[*header]headerUse{}, files: map[string]headerUse{}, opening: map[string]int{},
+	}
+}
+
+// begin notes that a file is about to be opened or built, and end that it has been:
+// in between it stays.
+func (b *headerBudget) begin(path string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.opening[path]++
+}
+
+func (b *headerBudget) end(path string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opening[path]--; b.opening[path] == 0 {
+		delete(b.opening, path)
 	}
 }
 
@@ -118,13 +135,7 @@ func (b *headerBudget) trim() {
 			b.metrics.headerEvictions.WithLabelValues(placeMemory).Inc()
 		}
 	}
-	for _, path := range b.excessFiles() {
-		if os.Remove(path) == nil {
-			b.metrics.headerEvictions.WithLabelValues(placeDisk).Inc()
-			os.Remove(filepath.Dir(path)) // unless something else is in there
-		}
-		b.removed(path) // one that cannot be removed is found at the next start
-	}
+	b.removeExcess()
 }
 
 func (b *headerBudget) memoryExceeded() bool {
@@ -144,29 +155,35 @@ func (b *headerBudget) excessOpen() []*header {
 	return byUse(b.open)
 }
 
-// excessFiles returns the files that have to go. Those of open headers stay:
-// removing them frees nothing before they are closed.
-func (b *headerBudget) excessFiles() (excess []string) {
+// removeExcess removes the files that have to go. Those of open headers stay:
+// removing them frees nothing before they are closed. The lock is held, so that
+// nobody begins to open one of them meanwhile.
+func (b *headerBudget) removeExcess() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.disk <= b.diskLimit {
-		return nil
+		return
 	}
 	open := map[string]bool{}
 	for h := range b.open {
 		open[h.block.headerPath()] = true
 	}
-	left := b.disk
 	for _, path := range byUse(b.files) {
-		if left <= b.diskLimit {
+		if b.disk <= b.diskLimit {
 			break
 		}
-		if !open[path] {
-			excess = append(excess, path)
-			left -= b.files[path].bytes
+		if open[path] || b.opening[path] > 0 {
+			continue
 		}
+		if os.Remove(path) == nil {
+			b.metrics.headerEvictions.WithLabelValues(placeDisk).Inc()
+			os.Remove(filepath.Dir(path)) // unless something else is in there
+		}
+		// One that cannot be removed is found at the next start.
+		b.disk -= b.files[path].bytes
+		delete(b.files, path)
 	}
-	return excess
+	b.report()
 }
 
 // byUse returns the keys, the longest unused first.
