@@ -59,6 +59,9 @@ func (b *openBlock) least(header *indexheader.Reader, plan postingsPlan, want se
 		data = max(data, b.chunkBytes())
 	}
 	least.Fetched += data
+	if b.resolution > 0 && !want.form.stored {
+		data = series * leastChunkData // One of the aggregates is kept.
+	}
 	if !merges {
 		least.Kept = series*leastChunk + data
 	}

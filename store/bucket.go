@@ -72,7 +72,8 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 		}
 	}
 	b.src = &source{
-		bkt: bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
+		whole: semaphore.NewWeighted(wholeIndexes),
+		bkt:   bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
 		quarantine: newQuarantine(opts.Quarantine, m), refresh: b.refresh, heir: b.heir, headers: newHeaderBudget(opts, m),
 	}
 	b.src.ranges, _ = bkt.(objstore.RangesReader)
@@ -194,10 +195,11 @@ func (b *Bucket) Close() error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	b.syncing <- struct{}{}
-	defer func() { <-b.syncing }()
+	// Before a Sync is kept from running: a read may be waiting for one.
 	b.running.Wait()
 	b.src.running.Wait()
+	b.syncing <- struct{}{}
+	defer func() { <-b.syncing }()
 
 	b.mu.Lock()
 	set := b.set

@@ -445,3 +445,25 @@ func TestTwoInOneProcess(t *testing.T) {
 		t.Errorf("metrics: %v, %v", problems, err)
 	}
 }
+
+// A read that finds a block gone looks at the bucket anew, also while Close waits
+// for it.
+func TestCloseWaitsForReadsThatSync(t *testing.T) {
+	bkt, _ := threeBlocks(t)
+	b := openOver(t, bkt, t.TempDir(), Options{})
+	q, err := b.ChunkQuerier(0, 299)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	time.Sleep(20 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := b.refresh(ctx); !errors.Is(err, ErrClosed) {
+		t.Errorf("a sync meanwhile: %v", err)
+	}
+	if err := errors.Join(q.Close(), <-closed); err != nil {
+		t.Error(err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/storage"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/blocktest"
@@ -101,6 +102,33 @@ func TestCacheSparesReads(t *testing.T) {
 	}
 	if n := blockReads(log); n != 0 {
 		t.Errorf("%d reads after a restart", n)
+	}
+}
+
+// A query over very many new blocks does not hold the whole index of each: where
+// there is no room, what a header needs is read, and the answer is the same.
+func TestIndexesAreReadWholeWithinABound(t *testing.T) {
+	memory := objstoretest.NewMemory()
+	for range 3 {
+		blocktest.Put(t, memory, wideBlock(300, 1))
+	}
+	var want string
+	reads := map[int64]int{}
+	for _, room := range []int64{wholeIndexes, 0} {
+		log := objstoretest.NewRecorder(memory)
+		b := openOver(t, cached(t, log, cache.Options{}), t.TempDir(), Options{})
+		b.src.whole = semaphore.NewWeighted(room)
+		got := mustRead(t, b, 0, 3000, equal("cluster", "eu"))
+		if want == "" {
+			want = got
+		}
+		if got == "" || got != want {
+			t.Errorf("with room for %d bytes the answer differs", room)
+		}
+		reads[room] = blockReads(log)
+	}
+	if reads[0] <= reads[wholeIndexes] {
+		t.Errorf("reads by room: %v", reads)
 	}
 }
 

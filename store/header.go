@@ -211,11 +211,23 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 // buildHeader makes the local header of the index.
 func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections}
-	return b.fault(ctx, b.indexObject(), indexheader.Build(ctx, blockIndex{b}, path, opts))
+	index := blockIndex{b: b}
+	switch size := 2 * b.indexSize; { // its pages, and all of it in one piece
+	case b.indexSize <= 0 || b.indexSize > opts.Whole:
+	case b.src.whole.TryAcquire(size):
+		defer b.src.whole.Release(size)
+		index.whole = true
+	default:
+		opts.Whole = 0
+	}
+	return b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
 }
 
 // blockIndex shows a block's index object to indexheader.
-type blockIndex struct{ b *openBlock }
+type blockIndex struct {
+	b     *openBlock
+	whole bool // it may be read as a whole by way of the cache
+}
 
 // Size trusts meta.json, and saves a request by that. Should the object be of
 // another size, its table of contents will not be found where it must be.
@@ -230,6 +242,11 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	})
 }
 
+// wholeIndexes bounds the memory of indexes that are read whole at once. A query
+// over so many new blocks that it is too little reads of the others what a header
+// needs: it would push out of the cache what is of more use.
+const wholeIndexes = 64 << 20
+
 // wholeIndex is the size up to which an index is read at once: with a cache the
 // queries that follow find postings and series there, and the first one waits
 // for one read instead of four.
@@ -241,7 +258,7 @@ func (s *source) wholeIndex() int64 {
 }
 
 func (i blockIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadCloser, error) {
-	if i.b.src.ranges != nil && off == 0 && length == i.b.indexSize {
+	if i.whole && off == 0 && length == i.b.indexSize {
 		var index []byte
 		err := i.b.src.readSpans(ctx, dataHeader, i.b.index(), []span{{0, length}}, func(_ part, b []byte) error {
 			index = b

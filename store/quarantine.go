@@ -95,6 +95,9 @@ func (q *quarantine) add(b *openBlock, fault *BlockError) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if b.gone.Load() {
+		return // forget has been called, and is not again
+	}
 	now := q.now()
 	known := *fault
 	known.Since = now
@@ -128,12 +131,31 @@ func (q *quarantine) forget(b *openBlock) {
 	}
 }
 
+// expire forgets faults that nobody has met again for as long as they were believed.
+// Until then it is known since when they were there.
+func (q *quarantine) expire() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	for b, faults := range q.faults {
+		faults = slices.DeleteFunc(faults, func(f *knownFault) bool { return !now.Before(f.until.Add(q.keep)) })
+		if q.faults[b] = faults; len(faults) == 0 {
+			delete(q.faults, b)
+		}
+	}
+	q.count()
+}
+
 // count sets the metric. mu is held.
 func (q *quarantine) count() {
 	byReason := map[string]int{}
+	now := q.now()
 	for _, faults := range q.faults {
 		var found []string
 		for _, f := range faults {
+			if !now.Before(f.until) {
+				continue
+			}
 			if reason := reasonOf(f.Err); !slices.Contains(found, reason) {
 				found = append(found, reason)
 				byReason[reason]++
@@ -145,13 +167,16 @@ func (q *quarantine) count() {
 	}
 }
 
-// of returns a copy of the faults of a block, ordered by object and place.
+// of returns a copy of the faults that count of a block, ordered by object and place.
 func (q *quarantine) of(b *openBlock) []knownFault {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	var all []knownFault
+	now := q.now()
 	for _, f := range q.faults[b] {
-		all = append(all, *f)
+		if now.Before(f.until) {
+			all = append(all, *f)
+		}
 	}
 	slices.SortFunc(all, func(a, b knownFault) int {
 		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.at, b.at))

@@ -198,6 +198,38 @@ func TestQuarantineEnds(t *testing.T) {
 	})
 }
 
+// What has passed is not shown as a fault any more, nor counted.
+func TestFaultsThatHavePassedAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, middle := threeBlocks(t)
+		spoilChunk(memory, middle)
+		b := openOver(t, memory, t.TempDir(), Options{Quarantine: time.Hour})
+		if _, _, err := read(t.Context(), b, 0, 299, equal("__name__", "one")); err == nil {
+			t.Fatal("a broken chunk is read")
+		}
+		count := func() (n float64) {
+			for _, reason := range reasons {
+				n += testutil.ToFloat64(b.metrics.quarantined.WithLabelValues(reason))
+			}
+			return n
+		}
+		if len(faultsOf(b, middle)) != 1 || count() != 1 {
+			t.Errorf("%v, %v are counted", faultsOf(b, middle), count())
+		}
+		for range 2 {
+			time.Sleep(time.Hour)
+			mustSync(t, b, 1)
+			if len(faultsOf(b, middle)) != 0 || count() != 0 {
+				t.Errorf("afterwards: %v, %v are counted", faultsOf(b, middle), count())
+			}
+		}
+		if n := len(b.src.quarantine.faults); n != 0 {
+			t.Errorf("%d blocks are remembered", n)
+		}
+		b.Close()
+	})
+}
+
 func TestWithoutQuarantine(t *testing.T) {
 	memory, middle := threeBlocks(t)
 	good := memory.Objects()[block.ChunksObject(middle, 1)]

@@ -30,6 +30,7 @@ type source struct {
 	bkt     objstore.BucketReader
 	ranges  objstore.RangesReader // bkt, if it remembers; else nil
 	slots   *semaphore.Weighted
+	whole   *semaphore.Weighted // bytes; see wholeIndexes
 	metrics *metrics
 	log     *slog.Logger
 	dirs    headerDirs

@@ -17,6 +17,7 @@ import (
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/blocktest"
+	"github.com/varve-tsdb/varve/internal/indexheader"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
@@ -260,5 +261,31 @@ func TestChunksAsStored(t *testing.T) {
 	}
 	if set.Err() != nil || aggregates != 5 || raw == 0 {
 		t.Errorf("%d chunks of aggregates, %d others, %v", aggregates, raw, set.Err())
+	}
+}
+
+// What a read of a downsampled block keeps at least is what is kept of it, one of
+// five aggregates, not the block.
+func TestLeastOfADownsampledBlock(t *testing.T) {
+	bkt := objstoretest.NewMemory()
+	series := []blocktest.Series{{Labels: labels.FromStrings("__name__", "g"), Samples: blocktest.Floats(0, 48*hour, minute, 0)}}
+	id := blocktest.PutDownsampled(t, bkt, blocktest.Block{
+		MaxTime: 48 * hour, External: labels.FromStrings("cluster", "eu"), Resolution: blocktest.FiveMinutes, Series: series,
+	})
+	r := &blockReader{block: pinned(t, openOver(t, bkt, t.TempDir(), Options{}), id)}
+	defer r.block.release()
+	header, err := r.header(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := postingsPlan{intersect: [][]indexheader.Range{{header.AllPostings()}}}
+	want := selection{mint: 0, maxt: 48*hour - 1}
+	kept, fetched := r.block.least(header, plan, want, nil).Kept, r.block.chunkBytes()
+	if kept <= 0 || kept >= fetched/5 {
+		t.Errorf("%d bytes are kept at least of %d", kept, fetched)
+	}
+	want.form.stored = true
+	if kept := r.block.least(header, plan, want, nil).Kept; kept < fetched {
+		t.Errorf("as stored %d bytes are kept at least of %d", kept, fetched)
 	}
 }

@@ -87,6 +87,7 @@ type seriesReader struct {
 	batchBytes int64
 
 	symbols map[uint32]string // those that were resolved
+	texts   int64             // bytes of theirs beyond symbolText each
 	known   readcost.Charge   // their memory
 	unknown []uint32
 	names   []string
@@ -95,9 +96,10 @@ type seriesReader struct {
 	last    labels.Labels // of the series before
 }
 
-// symbolMemory is about what a remembered symbol takes. What is remembered between
-// batches may take as much as a batch, and symbolsLeast.
-const symbolMemory, symbolsLeast = 96, 256 << 10
+// symbolMemory is about what a remembered symbol takes, of which symbolText are for
+// its text. What is remembered between batches may take as much as a batch, and
+// symbolsLeast.
+const symbolMemory, symbolText, symbolsLeast = 96, 32, 256 << 10
 
 func newSeriesReader(block *openBlock, found candidates, want selection, batchBytes, reach int64) *seriesReader {
 	return &seriesReader{
@@ -213,8 +215,9 @@ func matches(matchers []*labels.Matcher, ls labels.Labels) bool {
 
 // resolve looks up those symbols that are not known yet.
 func (r *seriesReader) resolve(symbols [][]uint32) error {
-	if int64(len(r.symbols))*symbolMemory > max(r.batchBytes, symbolsLeast) {
+	if int64(len(r.symbols))*symbolMemory+r.texts > max(r.batchBytes, symbolsLeast) {
 		clear(r.symbols)
+		r.texts = 0
 		r.known.Free()
 	}
 	r.unknown = r.unknown[:0]
@@ -234,10 +237,13 @@ func (r *seriesReader) resolve(symbols [][]uint32) error {
 	if r.names, err = r.header.Symbols(r.names[:0], r.unknown); err != nil {
 		return err
 	}
+	long := int64(0)
 	for i, ref := range r.unknown {
 		r.symbols[ref] = r.names[i]
+		long += max(int64(len(r.names[i]))-symbolText, 0)
 	}
-	return nil
+	r.texts += long
+	return r.known.Take(long)
 }
 
 // mostLabels bounds the bytes of the labels of one series, and of a batch that has

@@ -86,6 +86,7 @@ const mostSuspects = 32
 // what is known of those that were written since. An index may have become another
 // one with that, and no longer fit its header.
 func (b *Bucket) lookAtSuspects(ctx context.Context) {
+	b.src.quarantine.expire()
 	for _, s := range b.src.quarantine.suspects(mostSuspects) {
 		attributes, err := b.bkt.Attributes(ctx, s.object)
 		if err != nil || !b.src.quarantine.look(s, attributes) {

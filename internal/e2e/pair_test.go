@@ -123,21 +123,21 @@ func comparePairRates(t *testing.T, v *varve, killed, survivor *replica, query s
 	for name, s := range second.Series {
 		worth := 0.0
 		for _, text := range sample.Series[name].values {
-			worth = max(worth, 1.5*number(t, text)/10)
+			worth = max(worth, 1.5*parsed(t, text)/10)
 		}
 		for ts, text := range s.values {
-			low := number(t, text)
+			low := parsed(t, text)
 			high := low
-			seconds := number(t, ts)
+			seconds := parsed(t, ts)
 			if other, ok := first.Series[name].values[ts]; ok && !alone(time.UnixMilli(int64(seconds*1000))) {
-				low, high = min(low, number(t, other)), max(high, number(t, other))
+				low, high = min(low, parsed(t, other)), max(high, parsed(t, other))
 			}
 			text, ok := got.Series[name].values[ts]
 			if !ok {
 				t.Errorf("%s at %s: no answer, though a server says %g", name, ts, low)
 				continue
 			}
-			if value := number(t, text); value < low-worth || value > high+worth {
+			if value := parsed(t, text); value < low-worth || value > high+worth {
 				t.Errorf("%s at %s: %g is not within %g to %g, give or take %g", name, ts, value, low, high, worth)
 			}
 			points++
@@ -196,7 +196,7 @@ func rawSamples(t *testing.T, address, query string, at time.Time) map[string][]
 	for _, r := range data.Result {
 		for _, v := range r.Values {
 			found[labelsText(r.Metric)] = append(found[labelsText(r.Metric)],
-				rawSample{number(t, string(v[0])), number(t, strings.Trim(string(v[1]), `"`))})
+				rawSample{parsed(t, string(v[0])), parsed(t, strings.Trim(string(v[1]), `"`))})
 		}
 	}
 	return found
@@ -217,7 +217,7 @@ func distances(t *testing.T, a, b *replica, at time.Time) {
 	t.Logf("the servers scrape these ms apart: %v", found)
 }
 
-func number(t *testing.T, text string) float64 {
+func parsed(t *testing.T, text string) float64 {
 	t.Helper()
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {

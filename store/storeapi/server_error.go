@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -63,6 +64,12 @@ func codeOf(ctx context.Context, err error) codes.Code {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Code()
 	}
+	// What is too much for the moment may pass later, which no limit says of itself.
+	if busy, ok := errors.AsType[overloaded](err); ok {
+		if _, later := busy.Overloaded(); later {
+			return codes.Unavailable
+		}
+	}
 	if limit, ok := errors.AsType[limited](err); ok && limit.LimitExceeded() {
 		return codes.ResourceExhausted
 	}
@@ -85,7 +92,7 @@ func codeOf(ctx context.Context, err error) codes.Code {
 	return codes.Internal
 }
 
-// unavailable and limited are what errors have that say what they are; see package
+// unavailable, limited and overloaded are what errors have that say what they are; see package
 // query.
 type (
 	unavailable interface {
@@ -95,5 +102,9 @@ type (
 	limited interface {
 		error
 		LimitExceeded() bool
+	}
+	overloaded interface {
+		error
+		Overloaded() (retryAfter time.Duration, yes bool)
 	}
 )
