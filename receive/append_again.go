@@ -7,13 +7,13 @@ import (
 	"github.com/prometheus/prometheus/storage"
 )
 
-// aloneAppendable is an Appendable whose transactions may suffer from others: their
-// Commit returns errAppendAgain then, or their missedSome returns true after it.
-// appenderAlone opens one that does not, as no other is committed before it has
-// ended. So it is to be short.
-type aloneAppendable interface {
-	appenderAlone(ctx context.Context, tenant string) (storage.AppenderV2, error)
-}
+// aloneKey marks a context by which an appender is opened that suffers from no other,
+// as none is committed before it has ended. So it is to be short. Others may suffer:
+// their Commit returns errAppendAgain then, or their missedSome returns true after it.
+// A context goes through whatever a host puts around Tenants.
+type aloneKey struct{}
+
+func isAlone(ctx context.Context) bool { return ctx.Value(aloneKey{}) != nil }
 
 // missing is what tells, after its commit, whether it has left out samples that it
 // had taken.
@@ -53,7 +53,7 @@ func (a *appendRun) transact(all func() error) error {
 	}
 	missed, exemplars := a.tx.missed, a.tally.exemplars
 	a.back(&start)
-	a.alone, a.thorough = true, missed
+	a.alone, a.thorough = true, a.thorough || missed
 	err := all()
 	a.alone = false
 	if missed {
@@ -65,8 +65,8 @@ func (a *appendRun) transact(all func() error) error {
 
 // openAppender opens the transaction.
 func (a *appendRun) openAppender(ctx context.Context) (storage.AppenderV2, error) {
-	if to, ok := a.to.(aloneAppendable); ok && a.alone {
-		return to.appenderAlone(ctx, a.tenant)
+	if a.alone {
+		ctx = context.WithValue(ctx, aloneKey{}, true)
 	}
 	return a.to.Appender(ctx, a.tenant)
 }
@@ -77,6 +77,10 @@ func (a *appendRun) commitAgain(app storage.AppenderV2, err error) bool {
 	if err != nil {
 		a.tx.again = !a.alone && errors.Is(err, errAppendAgain)
 		return a.tx.again
+	}
+	// Who cannot be asked what is there is believed.
+	if _, ok := a.to.(StoredQuerier); !ok {
+		return false
 	}
 	if m, ok := app.(missing); ok && !a.alone && m.missedSome() {
 		a.tx.missed = true

@@ -158,7 +158,7 @@ func TestPostponedSamplesThatACommitLeavesOut(t *testing.T) {
 		}
 		to.by[1] = func() { wantAnswer(t, rwRequest{message: v1(headSeries("new", 10))}.send(t, other), 204) }
 		wantAnswer(t, req.send(t, newTestHandler(t, to, HandlerOptions{})), 400, "out_of_order: 1", "1 of 2 samples", `i="new"`)
-		if floats, _, _ := countStored(t, to.Tenants, msg); floats != 1 || to.opened != 2 {
+		if floats, _, _ := countStored(t, to.Tenants, msg); floats != 1 || to.opened != 3 {
 			t.Errorf("%d samples are stored by %d transactions", floats, to.opened)
 		}
 	})
@@ -244,4 +244,60 @@ func TestTransactionThatAges(t *testing.T) {
 	if got := mustReadAll(t, tenants, equal("instance", "1")); len(got) != 1 || len(got[0].points) != 2 {
 		t.Errorf("read %v after it was appended again", got)
 	}
+}
+
+// renamed is a host's storage that keeps tenants under other names.
+type renamed struct{ *disturbed }
+
+func (r renamed) Appender(ctx context.Context, tenant string) (storage.AppenderV2, error) {
+	return r.disturbed.Appender(ctx, "team-"+tenant)
+}
+
+func (r renamed) StoredQuerier(ctx context.Context, tenant string, mint, maxt int64) (storage.ChunkQuerier, error) {
+	return r.disturbed.StoredQuerier(ctx, "team-"+tenant, mint, maxt)
+}
+
+// What is appended anew goes through whatever a host has put around the tenants.
+func TestAppendedAnewByTheHost(t *testing.T) {
+	to := newDisturbed(openTenants(t, t.TempDir(), TenantsOptions{}))
+	h := newTestHandler(t, renamed{to}, HandlerOptions{})
+	wantAnswer(t, rwRequest{message: v1(headSeries("1", 0), headSeries("2", 0))}.send(t, h), 204)
+	to.by[1] = func() { wantAnswer(t, rwRequest{message: v1(headSeries("2", 10))}.send(t, h), 204) }
+	wantAnswer(t, rwRequest{message: v1(headSeries("1", 5), headSeries("2", 5))}.send(t, h), 400, "out_of_order: 1", "1 of 2 samples")
+	if len(to.slots) != 1 || to.slots["team-"+DefaultTenant] == nil {
+		t.Errorf("tenants are %v", to.slots)
+	}
+}
+
+// believed is a host's storage that cannot be asked what it has.
+type believed struct{ to *disturbed }
+
+func (b believed) Appender(ctx context.Context, tenant string) (storage.AppenderV2, error) {
+	return b.to.Appender(ctx, tenant)
+}
+
+// Who cannot be asked what is there is believed to have stored what it has taken.
+func TestStorageThatCannotBeAskedIsBelieved(t *testing.T) {
+	to := newDisturbed(openTenants(t, t.TempDir(), TenantsOptions{}))
+	other := newTestHandler(t, to.Tenants, HandlerOptions{})
+	wantAnswer(t, rwRequest{message: v1(headSeries("1", 0), headSeries("2", 0))}.send(t, other), 204)
+	to.by[0] = func() { wantAnswer(t, rwRequest{message: v1(headSeries("2", 5))}.send(t, other), 204) }
+	msg := v1(headSeries("1", 4, 5), headSeries("2", 5))
+	wantAnswer(t, rwRequest{message: msg}.send(t, newTestHandler(t, believed{to}, HandlerOptions{})), 204)
+}
+
+// A request of very many samples of one series that comes twice at once is told what
+// is there in little more time than it takes to read that.
+func TestTheSameAtOnce(t *testing.T) {
+	const n = 30_000
+	to := newDisturbed(openTenants(t, t.TempDir(), TenantsOptions{}))
+	offsets := make([]int64, n)
+	for i := range offsets {
+		offsets[i] = int64(i + 1)
+	}
+	msg := v1(headSeries("1", offsets...))
+	other := newTestHandler(t, to.Tenants, HandlerOptions{})
+	wantAnswer(t, rwRequest{message: v1(headSeries("1", 0))}.send(t, other), 204)
+	to.by[0] = func() { wantAnswer(t, rwRequest{message: msg}.send(t, other), 204) }
+	wantAnswer(t, rwRequest{message: msg}.send(t, newTestHandler(t, to, HandlerOptions{})), 204)
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 )
 
 // StoredQuerier is an optional power of an Appendable: to read back what a
@@ -25,6 +27,11 @@ type StoredQuerier interface {
 // request over it is no repeated one, or a very large one whose sender can
 // bear to hear a 400 for samples that are stored.
 const maxDoubts = 20_000
+
+// mostDoubts bounds them in any case: they are kept until the end of the request.
+const mostDoubts = 10 * maxDoubts
+
+const errTooManyDoubts = retryableError("another request with the same series was stored at the same time; send the same again")
 
 // maxMisses is after how many series in a row of which nothing is found the
 // others are not looked up: all of a repeated request is there, and two senders
@@ -53,6 +60,13 @@ func (a *appendRun) doubt(t *appendTarget, reason Reason, ts int64, val sampleVa
 	}
 	if _, ok := a.to.(StoredQuerier); !ok || !a.thorough && len(a.doubtful) >= maxDoubts {
 		return false
+	}
+	if len(a.doubtful) >= mostDoubts {
+		// Another request has stored the like in this very moment. It cannot be
+		// told what of this one is there, but it can the next time.
+		a.tally.failure = errTooManyDoubts
+		a.refusePoint(t, ReasonUnavailable, val.kind(), ts, errTooManyDoubts)
+		return true
 	}
 	a.doubtful = append(a.doubtful, appendDoubt{at: a.at, ls: t.ls, t: ts, val: val, reason: reason, err: err})
 	return true
@@ -127,41 +141,67 @@ func lookUpSeries(ctx context.Context, q storage.ChunkQuerier, doubts []appendDo
 		return err
 	}
 	hints := &storage.SelectHints{Start: doubts[0].t, End: doubts[len(doubts)-1].t}
-	set := storage.NewSeriesSetFromChunkSeriesSet(q.Select(ctx, true, hints, matchers...))
-	var it chunkenc.Iterator
+	set := q.Select(ctx, true, hints, matchers...)
+	var it chunks.Iterator
+	var samples chunkenc.Iterator
 	for set.Next() {
 		series := set.At()
 		if !labels.Equal(series.Labels(), ls) {
 			continue // It has more labels than these.
 		}
-		it = series.Iterator(it)
-		if err := markFound(it, doubts); err != nil {
+		// Chunk by chunk: there may be very many that overlap, and to merge those
+		// takes the square of their number.
+		for it = series.Iterator(it); it.Next(); {
+			chunk := it.At()
+			some := doubtsBetween(doubts, chunk.MinTime, chunk.MaxTime)
+			if len(some) == 0 {
+				continue
+			}
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			samples = chunk.Chunk.Iterator(samples)
+			if err := markFound(samples, some); err != nil {
+				return err
+			}
+		}
+		if err := it.Err(); err != nil {
 			return err
 		}
 	}
 	return set.Err()
 }
 
+// doubtsBetween returns those of doubts, sorted by time, in the inclusive range.
+func doubtsBetween(doubts []appendDoubt, mint, maxt int64) []appendDoubt {
+	from, _ := slices.BinarySearchFunc(doubts, mint, func(d appendDoubt, t int64) int { return cmp.Compare(d.t, t) })
+	to := from + sort.Search(len(doubts)-from, func(i int) bool { return doubts[from+i].t > maxt })
+	return doubts[from:to]
+}
+
+// markFound marks those of doubts, sorted by time, that it has.
 func markFound(it chunkenc.Iterator, doubts []appendDoubt) error {
-	for i := range doubts {
-		d := &doubts[i]
-		typ := it.Seek(d.t)
-		if typ == chunkenc.ValNone {
-			return it.Err()
+	for typ := it.Next(); typ != chunkenc.ValNone && len(doubts) > 0; typ = it.Next() {
+		t := it.AtT()
+		for len(doubts) > 0 && doubts[0].t < t {
+			doubts = doubts[1:]
 		}
-		if it.AtT() != d.t {
-			continue
+		for i := 0; i < len(doubts) && doubts[i].t == t; i++ {
+			d := &doubts[i]
+			d.found = d.found || storedValue(it, typ).compact().equal(d.val.compact())
 		}
-		var val sampleValue
-		switch typ {
-		case chunkenc.ValFloat:
-			_, val.v = it.At()
-		case chunkenc.ValHistogram:
-			_, val.h = it.AtHistogram(nil)
-		case chunkenc.ValFloatHistogram:
-			_, val.fh = it.AtFloatHistogram(nil)
-		}
-		d.found = val.compact().equal(d.val.compact())
 	}
 	return it.Err()
+}
+
+func storedValue(it chunkenc.Iterator, typ chunkenc.ValueType) (val sampleValue) {
+	switch typ {
+	case chunkenc.ValFloat:
+		_, val.v = it.At()
+	case chunkenc.ValHistogram:
+		_, val.h = it.AtHistogram(nil)
+	case chunkenc.ValFloatHistogram:
+		_, val.fh = it.AtFloatHistogram(nil)
+	}
+	return val
 }

@@ -247,6 +247,10 @@
 //     the log that fails ends in the same way, because what would follow a torn
 //     record is lost by the next replay. What a TSDB in that state does not give
 //     back is a goroutine, a file or two and some address space.
+//   - To cut late samples it looks through all series for their chunks, and drops
+//     those that are older than the newest it has found. What a commit in the meantime
+//     gives to a series that was passed already would be dropped with them, so
+//     none goes on during the look. The block is written beside commits.
 //   - Replaying a log panics beyond any fence when the disk is full, so nothing
 //     is opened without the space that takes (see TenantsOptions.MinFreeDisk).
 //   - After a crash it can take out-of-order samples for being in chunks that

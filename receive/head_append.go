@@ -97,11 +97,18 @@ func (a *headAppender) appendByRef(ref storage.SeriesRef, st, t int64, v float64
 	u := a.head.unlogged
 	u.moving.RLock()
 	defer u.moving.RUnlock()
+	created := u.created.Load()
 	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, h, fh, opts)
-	if out != 0 && out != ref {
+	if out != 0 && out != ref || madeAndRefused(err) && u.created.Load() != created {
 		u.move(a)
 	}
 	return out, err
+}
+
+// madeAndRefused tells whether err is one that a series which was made in that very
+// append may be refused for.
+func madeAndRefused(err error) bool {
+	return errors.Is(err, storage.ErrTooOldSample) || errors.Is(err, storage.ErrOutOfBounds)
 }
 
 func (a *headAppender) appendByLabels(ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, opts storage.AOptions) (storage.SeriesRef, error) {
@@ -126,8 +133,12 @@ func (a *headAppender) usable() error {
 // appendFloat is Append of a float to a series known by ref. The caller has found
 // the appender usable, has put up the fence, and holds unlogged.moving to read.
 func (a *headAppender) appendFloat(ref storage.SeriesRef, st, t int64, v float64) (storage.SeriesRef, error) {
+	created := a.head.unlogged.created.Load()
 	out, err := a.app.Append(ref, labels.EmptyLabels(), st, t, v, nil, nil, storage.AOptions{})
 	if out == 0 {
+		if madeAndRefused(err) && a.head.unlogged.created.Load() != created {
+			a.head.unlogged.move(a)
+		}
 		return 0, err
 	}
 	if out != ref {
@@ -189,7 +200,7 @@ func (a *headAppender) Rollback() (err error) {
 	}
 	a.done = true
 	defer a.head.writers.leave()
-	defer a.head.unlogged.end(a)
+	defer a.head.unlogged.drop(a)
 	defer a.endAlone()
 	defer a.head.fence("roll back", true, &err)
 	return a.rollback()

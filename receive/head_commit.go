@@ -49,6 +49,9 @@ func (a *headAppender) Commit() (err error) {
 	defer a.head.unlogged.end(a)
 	defer a.endAlone()
 	defer a.head.fence("commit", true, &err)
+	if err := a.head.failure(); err != nil {
+		return err
+	}
 	if !a.head.unlogged.settled(a) {
 		return errors.Join(fmt.Errorf("tenant %q: %w", a.head.tenant, errMoved), a.rollback())
 	}

@@ -22,6 +22,9 @@ type blockCutter struct {
 	// writer returns a compactor that writes chunk files of a size.
 	writer func(segmentSize int64) (tsdb.Compactor, error)
 	cut    func(blocks int)
+	// begun is called by the first Write, if it is not nil. It is for the one who
+	// has the TSDB write.
+	begun func()
 }
 
 // segmentSize returns the size of the chunk files for a number of series.
@@ -38,6 +41,9 @@ func segmentSize(series uint64) int64 {
 func (c *blockCutter) Write(dest string, b tsdb.BlockReader, mint, maxt int64, base *tsdb.BlockMeta) ([]ulid.ULID, error) {
 	if mint >= maxt {
 		return nil, nil
+	}
+	if c.begun != nil {
+		c.begun()
 	}
 	w, err := c.writer(segmentSize(b.Meta().Stats.NumSeries))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -102,6 +103,14 @@ func (h *head) cutInOrder(maxt int64) error {
 
 func (h *head) cutOutOfOrder(ctx context.Context) error {
 	defer h.refs.Forget() // as in cutInOrder
+	// The TSDB looks through all series for chunks to write, and drops those that
+	// are older than the newest it has found. A commit in the meantime could give
+	// such a chunk to a series that it has passed already.
+	h.committing.Lock()
+	looked := sync.OnceFunc(h.committing.Unlock)
+	defer looked()
+	h.cutter.begun = looked
+	defer func() { h.cutter.begun = nil }()
 	if err := h.db.CompactOOOHead(ctx); err != nil {
 		return fmt.Errorf("tenant %q: cut out-of-order samples into blocks in %s: %w", h.tenant, h.dir, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -52,6 +53,8 @@ type unloggedSeries struct {
 	// the end of its transaction. nil if nobody waits for that.
 	free   chan struct{}
 	strict bool // false while the log is replayed
+
+	created atomic.Int64 // series that were made on a claim
 }
 
 // restrict ends the replay.
@@ -128,12 +131,12 @@ func (u *unloggedSeries) wake() {
 
 // release gives back the latest claim of a if the series was there before.
 func (u *unloggedSeries) release(a *headAppender, hash uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	last := len(a.claims) - 1
 	if last < 0 || a.claims[last] != hash || a.made.Load() {
 		return
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	a.claims = a.claims[:last]
 	a.made.Store(true) // what is left of them
 	u.table.remove(hash)
@@ -186,6 +189,15 @@ func (u *unloggedSeries) settled(a *headAppender) bool {
 	return u.movers == 0
 }
 
+// drop is end for a transaction that was rolled back, and has not been settled.
+func (u *unloggedSeries) drop(a *headAppender) {
+	if len(a.claims) > 0 {
+		u.moving.Lock()
+		defer u.moving.Unlock()
+	}
+	u.end(a)
+}
+
 // foreign tells whether a series is another transaction's.
 func (u *unloggedSeries) foreign(a *headAppender, hash uint64) bool {
 	u.mu.Lock()
@@ -230,6 +242,7 @@ func (u *unloggedSeries) PreCreation(ls labels.Labels) error {
 		return errUnclaimed
 	}
 	owner.made.Store(true)
+	u.created.Add(1)
 	u.wake()
 	return nil
 }

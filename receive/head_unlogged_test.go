@@ -314,3 +314,26 @@ func TestSeriesThatIsLookedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The claims of a transaction that is rolled back are given back once it is known
+// whether somebody has made a series on one of them.
+func TestRollbackWaitsForWhoHasMadeASeries(t *testing.T) {
+	tenants := openTenants(t, t.TempDir(), TenantsOptions{})
+	owner := mustAppender(t, tenants)
+	if _, err := owner.Append(0, up("new"), 0, base, 1, nil, nil, storage.AOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	u := tenants.slots["a"].head.unlogged
+	u.moving.RLock()
+	ended := make(chan error, 1)
+	go func() { ended <- owner.Rollback() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("rolled back: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	u.moving.RUnlock()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}

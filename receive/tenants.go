@@ -169,14 +169,10 @@ func (t *Tenants) slotFor(name string) (*slot, error) {
 // Appender waits, no longer than ctx lives, while the tenant is being opened or
 // flushed. Errors are a *TenantError or ErrClosed, or that of ctx.
 func (t *Tenants) Appender(ctx context.Context, tenant string) (storage.AppenderV2, error) {
-	return t.openAppender(ctx, tenant, (*head).appender)
-}
-
-func (t *Tenants) appenderAlone(ctx context.Context, tenant string) (storage.AppenderV2, error) {
-	return t.openAppender(ctx, tenant, (*head).appenderAlone)
-}
-
-func (t *Tenants) openAppender(ctx context.Context, tenant string, open func(*head, context.Context, *metadataStore) (storage.AppenderV2, error)) (storage.AppenderV2, error) {
+	open := (*head).appender
+	if isAlone(ctx) {
+		open = (*head).appenderAlone
+	}
 	s, h, err := t.writer(ctx, tenant)
 	if err != nil {
 		return nil, err
