@@ -17,7 +17,8 @@ import (
 // one address.
 func TestForwardedAndAskedForAtOneAddress(t *testing.T) {
 	stores := start(t, "--label=a=b")
-	routes := start(t, fmt.Sprintf(`--receive.hashrings=[{"endpoints": [%q]}]`, stores.grpc.Addr()))
+	// The router is to wait longer than a busy machine takes.
+	routes := start(t, fmt.Sprintf(`--receive.hashrings=[{"endpoints": [%q]}]`, stores.grpc.Addr()), "--receive-forward-timeout=5m")
 	// Far more than gRPC takes by default.
 	names := []string{"m"}
 	for i := range 60_000 {
