@@ -49,6 +49,11 @@ func (q *samplesQuerier) Select(ctx context.Context, sorted bool, hints *storage
 	mint, maxt := q.mint, q.maxt
 	if hints != nil {
 		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
+		// Sources may read them in the background, and the engine sorts the labels
+		// once it has selected all series.
+		own := *hints
+		own.Grouping = slices.Clone(hints.Grouping)
+		hints = &own
 	}
 	cost := readcost.From(ctx)
 	cost.Keep()

@@ -74,7 +74,7 @@ func TestEveryPartHasABudget(t *testing.T) {
 func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 	dir := t.TempDir()
 	seen := map[string]bool{}
-	for limit := int64(100); ; limit += limit / 3 {
+	for limit := int64(2000); ; limit += limit / 8 {
 		budget := budgetOf(t, BudgetOptions{QueryBytes: limit})
 		b := openOver(t, bkt, dir, Options{Budget: budget})
 		q, err := b.ChunkQuerier(0, 1000)

@@ -91,7 +91,7 @@ func (q *clientQuerier) request(ctx context.Context, hints *storage.SelectHints,
 		req.limit = int64(max(hints.Limit, 0))
 	}
 	if !req.skipChunks {
-		req.hints = queryHints{step: hints.Step, fn: hints.Func, by: hints.By, grouping: hints.Grouping, rng: hints.Range}
+		req.hints = queryHints{step: hints.Step, fn: hints.Func, by: hints.By, grouping: slices.Clone(hints.Grouping), rng: hints.Range}
 	}
 	return req
 }
