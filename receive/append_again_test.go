@@ -286,8 +286,8 @@ func TestStorageThatCannotBeAskedIsBelieved(t *testing.T) {
 	wantAnswer(t, rwRequest{message: msg}.send(t, newTestHandler(t, believed{to}, HandlerOptions{})), 204)
 }
 
-// A request of very many samples of one series that comes twice at once is told what
-// is there in little more time than it takes to read that.
+// Of a request of more samples of one series than are looked up of others, which
+// comes twice at once, all is found to be there.
 func TestTheSameAtOnce(t *testing.T) {
 	const n = 30_000
 	to := newDisturbed(openTenants(t, t.TempDir(), TenantsOptions{}))

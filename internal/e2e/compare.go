@@ -71,6 +71,12 @@ func queryRange(t *testing.T, address, query string, from, to time.Time) answer 
 
 func parse(t *testing.T, e envelope) answer {
 	t.Helper()
+	return parseNamed(t, e, labelsText)
+}
+
+// parseNamed reads an answer whose series get their names from named.
+func parseNamed(t *testing.T, e envelope, named func(metric map[string]string) string) answer {
+	t.Helper()
 	var data struct {
 		ResultType string
 		Result     []struct {
@@ -91,7 +97,7 @@ func parse(t *testing.T, e envelope) answer {
 		for _, h := range r.Histograms {
 			s.histograms[string(h[0])] = string(h[1])
 		}
-		name := labelsText(r.Metric)
+		name := named(r.Metric)
 		if _, twice := a.Series[name]; twice {
 			t.Fatalf("the answer has %s twice", name)
 		}

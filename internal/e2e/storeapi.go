@@ -242,28 +242,8 @@ func getGet(address, path string, params url.Values) (e envelope, err error) {
 // parseAll is parse with all labels.
 func parseAll(t *testing.T, e envelope) answer {
 	t.Helper()
-	var data struct {
-		ResultType string
-		Result     []struct {
-			Metric     map[string]string
-			Values     [][2]json.RawMessage
-			Histograms [][2]json.RawMessage
-		}
-	}
-	if err := json.Unmarshal(e.Data, &data); err != nil {
-		t.Fatal(err)
-	}
-	a := answer{ResultType: data.ResultType, Series: map[string]series{}}
-	for _, r := range data.Result {
-		s := series{values: map[string]string{}, histograms: map[string]string{}}
-		for _, v := range r.Values {
-			s.values[string(v[0])] = strings.Trim(string(v[1]), `"`)
-		}
-		for _, h := range r.Histograms {
-			s.histograms[string(h[0])] = string(h[1])
-		}
-		name, _ := json.Marshal(r.Metric) // sorted by key
-		a.Series[string(name)] = s
-	}
-	return a
+	return parseNamed(t, e, func(metric map[string]string) string {
+		name, _ := json.Marshal(metric) // sorted by key
+		return string(name)
+	})
 }
