@@ -122,7 +122,7 @@ func TestQueueKeepsItsLimits(t *testing.T) {
 					time.Sleep(time.Duration(rnd.IntN(300)) * time.Microsecond)
 					running.Add(-1)
 					q.Delete(index)
-				} else if _, busy := retryAfter(err); !busy && !errors.Is(err, context.DeadlineExceeded) {
+				} else if !isBusy(err) && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
 				cancel()

@@ -63,11 +63,15 @@
 //	InvalidArgument    the request makes no sense
 //	ResourceExhausted  a limit: an error with LimitExceeded() bool that says so
 //	Unavailable        not ready: an error with Unavailable() bool that says so
+//	Unavailable        too busy: one with Overloaded() (time.Duration, bool) that
+//	                   says so; when to try again is in google.rpc.RetryInfo
 //	DeadlineExceeded, Canceled
 //	Aborted            the source failed a read that is to be whole
 //	Internal           the source failed
 //
-// A Client makes a *StatusError of it, which has those methods again.
+// A Client makes a *StatusError of it, which has those methods again: so the HTTP API
+// of a querier answers what it would over the source itself. Programs that do not know
+// of the detail, as Thanos' do not, take Unavailable for what it says.
 //
 // # Memory
 //

@@ -93,10 +93,16 @@ func series(ls labels.Labels, metas ...chunks.Meta) storage.ChunkSeries {
 type (
 	awayError  struct{ error }
 	limitError struct{ error }
+	busyError  struct {
+		error
+		after time.Duration
+	}
 )
 
 func (awayError) Unavailable() bool    { return true }
 func (limitError) LimitExceeded() bool { return true }
+
+func (e busyError) Overloaded() (time.Duration, bool) { return e.after, true }
 
 // What a source fails with comes out of the client as the same kind of error.
 func TestErrorsComeThrough(t *testing.T) {
@@ -104,9 +110,11 @@ func TestErrorsComeThrough(t *testing.T) {
 		err                  error
 		whole, inPart        codes.Code
 		away, limited, ended bool
+		busy                 bool // for 1.5 seconds
 	}{
 		"not ready": {err: awayError{errors.New("not now")}, whole: codes.Unavailable, inPart: codes.Unavailable, away: true},
 		"a limit":   {err: fmt.Errorf("more: %w", limitError{errors.New("too much")}), whole: codes.ResourceExhausted, inPart: codes.ResourceExhausted, limited: true},
+		"too busy":  {err: fmt.Errorf("wait: %w", busyError{errors.New("no room"), 1500 * time.Millisecond}), whole: codes.Unavailable, inPart: codes.Unavailable, away: true, busy: true},
 		"late":      {err: context.DeadlineExceeded, whole: codes.DeadlineExceeded, inPart: codes.DeadlineExceeded, ended: true},
 		"any other": {err: errors.New("broken"), whole: codes.Aborted, inPart: codes.Internal},
 	} {
@@ -122,6 +130,10 @@ func TestErrorsComeThrough(t *testing.T) {
 					if !errors.As(err, &answer) || answer.Code != code || answer.Unavailable() != c.away || answer.LimitExceeded() != c.limited ||
 						errors.Is(err, context.DeadlineExceeded) != c.ended || !strings.Contains(err.Error(), c.err.Error()) {
 						t.Errorf("%s: %v, want %s", name, err, code)
+						continue
+					}
+					if after, busy := answer.Overloaded(); busy != c.busy || busy && after != 1500*time.Millisecond {
+						t.Errorf("%s: %v is worth a try after %s: %v", name, err, after, busy)
 					}
 				}
 				q.Close()
