@@ -15,6 +15,7 @@ import (
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store"
+	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 // replicaBlocks are two blocks of each of two replicas, of eight series with 40
@@ -112,8 +113,10 @@ func TestLimitsOfRemoteStores(t *testing.T) {
 		limits store.BudgetOptions
 		code   int
 	}{
-		"QueryBytes": {store.BudgetOptions{QueryBytes: 10_000}, http.StatusUnprocessableEntity},
-		"TotalBytes": {store.BudgetOptions{QueryBytes: -1, TotalBytes: 10_000, RetryAfter: 7 * time.Second}, http.StatusTooManyRequests},
+		"QueryBytes":   {store.BudgetOptions{QueryBytes: 10_000}, http.StatusUnprocessableEntity},
+		"QuerySeries":  {store.BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity},
+		"QuerySamples": {store.BudgetOptions{QuerySamples: 150}, http.StatusUnprocessableEntity},
+		"TotalBytes":   {store.BudgetOptions{QueryBytes: -1, TotalBytes: 10_000, RetryAfter: 7 * time.Second}, http.StatusTooManyRequests},
 	} {
 		budget, err := store.NewBudget(c.limits)
 		if err != nil {
@@ -126,7 +129,7 @@ func TestLimitsOfRemoteStores(t *testing.T) {
 		if err := hist.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		near, endNear := remoteOf(t, hist, false)
+		near, endNear := servedAs(t, hist, storeapi.ServerOptions{Budget: budget}, false)
 		far, endFar := remoteOf(t, query.NewFanout([]storage.ChunkQueryable{near}, query.FanoutOptions{}), false)
 		for hops, source := range []storage.ChunkQueryable{near, far} {
 			w := httptest.NewRecorder()

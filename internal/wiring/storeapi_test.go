@@ -6,7 +6,6 @@ import (
 	"net"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"google.golang.org/grpc"
@@ -61,13 +60,13 @@ func twiceBehindGRPC(t testing.TB, tenants map[string][]batch) (storage.ChunkQue
 // remoteOf serves a source in memory and returns it as who asks the server sees it,
 // with a function that ends both.
 func remoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool) (storage.ChunkQueryable, func()) {
-	return meteredRemoteOf(t, source, compressed, nil)
+	return servedAs(t, source, storeapi.ServerOptions{}, compressed)
 }
 
-// meteredRemoteOf is remoteOf with metrics of both sides.
-func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool, reg prometheus.Registerer) (storage.ChunkQueryable, func()) {
+// servedAs is remoteOf with options of the server. Its registerer is the client's too.
+func servedAs(t testing.TB, source storage.ChunkQueryable, as storeapi.ServerOptions, compressed bool) (storage.ChunkQueryable, func()) {
 	t.Helper()
-	api, err := storeapi.NewServer(source, storeapi.ServerOptions{Registerer: reg})
+	api, err := storeapi.NewServer(source, as)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +86,7 @@ func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: reg})
+	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: as.Registerer})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,7 +245,7 @@ func (c *Client) callOptions() []grpc.CallOption {
 // outgoing returns the context for a call, with whose behalf it is on.
 func outgoing(ctx context.Context) context.Context {
 	if tenant := readopts.From(ctx).Tenant; tenant != "" {
-		return metadata.AppendToOutgoingContext(ctx, tenantKey, tenant, "thanos-tenant", tenant)
+		return metadata.AppendToOutgoingContext(ctx, tenantKey, tenant, thanosTenantKey, tenant)
 	}
 	return ctx
 }
