@@ -44,6 +44,7 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
 	s.caches.Register(flags)
 	s.query.Register(flags)
+	s.query.RegisterBucket(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -69,17 +69,21 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	}
 	all := query.NewFanout(sources, query.FanoutOptions{SourceTimeout: time.Duration(set.storeTimeout), Logger: log})
 	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
-	remote, err := storeapi.NewServer(all, storeapi.ServerOptions{Component: "query", Registerer: reg})
+	budget, err := set.query.Budget(reg)
 	if err != nil {
 		return err
 	}
-	engine, err := query.NewEngine(query.EngineOptions{Timeout: time.Duration(set.timeout), Logger: log, Registerer: reg})
+	remote, err := storeapi.NewServer(all, set.grpc.Options("query", budget, reg))
 	if err != nil {
 		return err
 	}
-	api, err := query.NewHandler(engine, one, query.HandlerOptions{
-		PartialResponse: set.partial, AutoDownsampling: set.coarse, Logger: log, Registerer: reg,
-	})
+	engine, err := set.query.Engine(log, reg)
+	if err != nil {
+		return err
+	}
+	opts := set.query.Handler(budget, nil, log, reg)
+	opts.PartialResponse, opts.AutoDownsampling = set.partial, set.coarse
+	api, err := query.NewHandler(engine, one, opts)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
 	s.caches.Register(flags)
 	s.query.Register(flags)
+	s.query.RegisterBucket(flags)
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -86,7 +86,9 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 		}
 		return q.Close()
 	}
-	remote, err := storeapi.NewServer(hist, storeapi.ServerOptions{Component: "store", Ready: ready, Registerer: reg})
+	opts := set.grpc.Options("store", budget, reg)
+	opts.Ready = ready
+	remote, err := storeapi.NewServer(hist, opts)
 	if err != nil {
 		return err
 	}

@@ -12,19 +12,32 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 // GRPC is the flags of a gRPC server, by the names that Thanos gives them.
 type GRPC struct {
-	Address string
-	TLS     ServerTLS
+	Address    string
+	TLS        ServerTLS
+	concurrent Count
 }
 
 // Define defines the flags.
 func (g *GRPC) Define(flags *flag.FlagSet, address, what string) {
 	flags.StringVar(&g.Address, "grpc-address", address, "`address` "+what)
+	g.concurrent = 20
+	flags.Var(&g.concurrent, "store.grpc.series-max-concurrency", "`number` of calls of Series that run at a time; others wait; 0 means no limit (MaxConcurrent)")
 	g.TLS.Define(flags, "grpc-server-tls", "--grpc-address")
+}
+
+// Options are those of a server of the StoreAPI by the flags.
+func (g *GRPC) Options(component string, budget *query.Budget, reg prometheus.Registerer) storeapi.ServerOptions {
+	opts := storeapi.ServerOptions{Component: component, MaxConcurrent: int(g.concurrent), Budget: budget, Registerer: reg}
+	if g.concurrent == 0 {
+		opts.MaxConcurrent = -1
+	}
+	return opts
 }
 
 // Credentials are the options of a server that the flags ask for, if any.
