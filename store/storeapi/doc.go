@@ -96,9 +96,8 @@
 //
 // Their chunks hold five aggregates. A request says how coarse data may be and which
 // aggregates it needs; a Server passes those on as they are stored, and a Client makes
-// of them what the PromQL function in the hints of a Select sees. Chunks travel whole:
-// where a store joins two resolutions at a time that is no end of a chunk, they
-// overlap.
+// of them what the PromQL function in the hints of a Select sees. Where a store joins two
+// resolutions inside of a chunk, that is cut there before it travels.
 //
 // # What Thanos Query needs to know
 //
