@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"time"
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
@@ -45,11 +44,8 @@ func parse(args []string) (*settings, error) {
 	s.caches.Register(flags)
 	s.query.Register(flags)
 	s.query.RegisterBucket(flags)
-	if err := flags.Parse(args); err != nil {
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
 	}
 	if err := s.query.Check(); err != nil {
 		return nil, err

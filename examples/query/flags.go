@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
 )
@@ -31,11 +30,8 @@ func parse(args []string) (*settings, error) {
 	flags.BoolVar(&s.coarse, "query.auto-downsampling", false, "answer from downsampled data where a query's steps are long")
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
 	s.query.Register(flags)
-	if err := flags.Parse(args); err != nil {
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
 	}
 	if err := s.query.Check(); err != nil {
 		return nil, err

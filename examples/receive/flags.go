@@ -82,11 +82,8 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.forwardTimeout, "receive-forward-timeout", "how long another receiver may take to answer")
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
 	s.query.Register(flags)
-	if err := flags.Parse(args); err != nil {
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
 	}
 	if err := s.query.Check(); err != nil {
 		return nil, err

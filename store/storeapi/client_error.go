@@ -71,9 +71,18 @@ func (e *StatusError) Error() string {
 	case codes.ResourceExhausted:
 		text += " (ask for less, or raise the limit that is named)"
 	case codes.Unavailable:
+		if !unreached(e.Text) {
+			return text
+		}
 		text += " (is the address right, does it serve gRPC, and with the same TLS?)"
 	}
 	return text
+}
+
+// unreached tells whether gRPC says by a text that it has no connection. Only which
+// remedy is named depends on it.
+func unreached(text string) bool {
+	return strings.HasPrefix(text, "connection error:") || strings.HasPrefix(text, "name resolver error:")
 }
 
 // Unwrap returns the errors of the context that the status stands for.
