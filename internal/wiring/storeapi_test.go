@@ -3,15 +3,13 @@ package wiring
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store/storeapi"
 )
@@ -76,16 +74,7 @@ func servedAs(t testing.TB, source storage.ChunkQueryable, as storeapi.ServerOpt
 	}
 	server := grpc.NewServer(opts...)
 	api.Register(server)
-	l := bufconn.Listen(1 << 20)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///memory", append(dial,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
-	)...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, end := grpctest.Start(t, server, dial...)
 	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: as.Registerer})
 	if err != nil {
 		t.Fatal(err)
@@ -94,9 +83,7 @@ func servedAs(t testing.TB, source storage.ChunkQueryable, as storeapi.ServerOpt
 		t.Fatal(err)
 	}
 	return remote, func() {
-		err := conn.Close()
-		server.GracefulStop()
-		if err := errors.Join(err, <-served, remote.Close(), api.Close()); err != nil {
+		if err := errors.Join(end(), remote.Close(), api.Close()); err != nil {
 			t.Error(err)
 		}
 	}
