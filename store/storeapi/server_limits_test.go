@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
@@ -66,18 +65,16 @@ func TestCallsOfSeriesWaitTheirTurn(t *testing.T) {
 		<-source.begun
 		ask()
 		if limit == "MaxQueued" { // the second stays
-			for ; ; time.Sleep(time.Millisecond) {
-				if n, err := testutil.GatherAndCount(reg, "varve_storeapi_server_queue_waiting"); err != nil || n != 1 {
-					t.Fatal(n, err)
-				}
-				if gauge(t, reg, "varve_storeapi_server_queue_waiting") == 1 {
-					break
-				}
-			}
+			source.waiting(t, reg, 1)
 			ask()
 		}
 		var answer *StatusError
-		err := <-ended
+		var err error
+		select {
+		case err = <-ended:
+		case <-source.begun:
+			t.Fatalf("%s: two run at a time", limit)
+		}
 		if !errors.As(err, &answer) || !strings.Contains(err.Error(), limit) {
 			t.Errorf("%s: %v", limit, err)
 			continue
@@ -95,6 +92,17 @@ func TestCallsOfSeriesWaitTheirTurn(t *testing.T) {
 				t.Errorf("%s: one that ran: %v", limit, err)
 			}
 		}
+	}
+}
+
+// waiting returns once so many calls wait in the queue.
+func (h *held) waiting(t *testing.T, reg prometheus.Gatherer, n int) {
+	t.Helper()
+	for gauge(t, reg, "varve_storeapi_server_queue_waiting") != float64(n) {
+		if len(h.begun) > 0 {
+			t.Fatal("two run at a time")
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -158,9 +166,7 @@ func TestTurnsAreByTenant(t *testing.T) {
 			}
 			continue
 		}
-		for gauge(t, reg, "varve_storeapi_server_queue_waiting") != float64(i) {
-			time.Sleep(time.Millisecond)
-		}
+		source.waiting(t, reg, i)
 	}
 	close(source.release)
 	for i, want := range []string{"heavy", "light", "heavy"} {
