@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer stores.Close()
+	if err := set.endpoints.NotOwn(stores.Addr()); err != nil {
+		return err
+	}
 	return serve(ctx, set, listener, stores, log)
 }
 

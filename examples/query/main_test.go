@@ -66,6 +66,11 @@ func TestFlagsAreRefusedByName(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
+	taken.Close()
+	own := taken.Addr().String()
+	if err := run(t.Context(), []string{"--http-address=127.0.0.1:0", "--grpc-address=" + own, "--endpoint=" + own}); err == nil || !strings.Contains(err.Error(), "--endpoint "+own) {
+		t.Errorf("asking itself: %v", err)
+	}
 	if err := run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "--endpoint") {
 		t.Errorf("no endpoint: %v", err)
 	}

@@ -69,7 +69,10 @@ func (e *StatusError) Error() string {
 	case codes.Unimplemented:
 		text += " (is it a server of the StoreAPI, and does it know the compression?)"
 	case codes.ResourceExhausted:
-		text += " (ask for less, or raise the limit that is named)"
+		// Of a limit of the server's the text says what to do.
+		if strings.HasPrefix(e.Text, "grpc: received message") {
+			text += " (ask for less, or raise ClientOptions.MaxMessageBytes)"
+		}
 	case codes.Unavailable:
 		if !unreached(e.Text) {
 			return text

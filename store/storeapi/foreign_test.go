@@ -403,7 +403,7 @@ func TestMessagesThatAreTooLarge(t *testing.T) {
 	c := says(t, someInfo, one(t, "a=1", times...)).client(t, ClientOptions{MaxMessageBytes: 1000})
 	_, _, err := read(t.Context(), c, nil)
 	var answer *StatusError
-	if !errors.As(err, &answer) || !answer.LimitExceeded() {
+	if !errors.As(err, &answer) || !answer.LimitExceeded() || !strings.Contains(err.Error(), "MaxMessageBytes") {
 		t.Errorf("%v", err)
 	}
 }
