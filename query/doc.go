@@ -76,6 +76,9 @@
 // Of errors that are joined the final counts before the busy, and that before the
 // one that is not available.
 //
+// What says so in another process comes back as such an error by package
+// store/storeapi, so that it is the same here as there.
+//
 // context.DeadlineExceeded is 503, timeout; context.Canceled is 499, canceled;
 // the rest is 422, execution, as in Prometheus. A panic is 500, internal.
 //

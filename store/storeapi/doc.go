@@ -73,6 +73,19 @@
 // of a querier answers what it would over the source itself. Programs that do not know
 // of the detail, as Thanos' do not, take Unavailable for what it says.
 //
+// # Load
+//
+// A Server answers ServerOptions.MaxConcurrent calls of Series at a time. Others wait
+// their turn, by tenant; who finds too many waiting, or waits too long, gets a
+// *BusyError. A query engine opens several answers and reads them one after the other,
+// and a querier those of several servers: were calls to hold their places until they
+// are read, two queries could wait for each other. So a call that has not been read for
+// a second is left out of the count until it is.
+//
+// ServerOptions.Budget limits the series and samples of a call of any source, and the
+// memory of one that asks it, as the blocks of package store do. Give it the one that
+// the query API of the process has, so that all share the memory.
+//
 // # Memory
 //
 // A Server reads its source as fast as its client reads: besides what the source has
