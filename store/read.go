@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -97,28 +94,4 @@ func (r *sourceReader) Close() error {
 	r.cost.Bytes(kindOf(r.data), int64(r.n))
 	r.src.slots.Release(1)
 	return r.ReadCloser.Close()
-}
-
-// readUpTo reads n bytes, or fewer if r ends. What it allocates follows what
-// arrives, since n may be a broken object's claim.
-func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	const firstGuess = 4 << 20
-	b := make([]byte, 0, min(n, firstGuess))
-	for int64(len(b)) < n {
-		if len(b) == cap(b) {
-			grown := make([]byte, len(b), min(n, 2*int64(cap(b))))
-			copy(grown, b)
-			b = grown
-		}
-		m, err := r.Read(b[len(b):min(int64(cap(b)), n)])
-		b = b[:len(b)+m]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("after %d of %d bytes: %w", len(b), n, err)
-		}
-		runtime.Gosched() // see readcost.Pace
-	}
-	return b, nil
 }

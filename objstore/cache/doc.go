@@ -85,7 +85,10 @@
 //
 // The budget is kept by removing the files that were of no use for longest, down
 // to a sixteenth below it. At the start, and after each sixteenth of it written,
-// the directory is looked through again, for what others put there.
+// the directory is looked through again, for what others put there. The use of a
+// file shows in its time of modification, by which other processes and the next
+// one know of it: it is at most ten minutes behind. A file goes as a whole, so
+// that what is read often of an object keeps what lies near it.
 //
 // Writing happens behind the readers' backs by those that fetched. If more than
 // eight are at it, or the disk has failed within the last minute, pages are not
