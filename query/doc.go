@@ -97,7 +97,10 @@
 // The cost shows in the answer, with stats=all, as data.stats.cost beside what
 // Prometheus gives, if a store has told it; in the histograms varve_query_cost_*;
 // in the log, at level debug or from HandlerOptions.SlowQuery on; and by
-// HandlerOptions.OnQuery.
+// HandlerOptions.OnQuery. Requests and bytes, and the price of them, are what went
+// to the bucket, second tries and second requests included, if
+// objstore.WithRequests is below all else: the same that an objstore.Account in
+// the context of the query has.
 //
 // # Replica labels
 //

@@ -236,7 +236,8 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 		return i.b.indexSize, nil
 	}
 	return abandonable(ctx, func() (int64, error) {
-		readcost.From(ctx).Request(readcost.Header)
+		ctx, bill := bill(ctx, readcost.Header)
+		defer bill.end(0)
 		attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
 		return attrs.Size, err
 	})

@@ -53,13 +53,14 @@ func (s *source) open(ctx context.Context, data, object string, sp span) (io.Rea
 	}
 	cost.Took(readcost.Waiting, time.Since(began))
 	s.metrics.requests.WithLabelValues(data).Inc()
-	cost.Request(kindOf(data))
+	ctx, bill := bill(ctx, kindOf(data))
 	r, err := s.bkt.GetRange(ctx, object, sp.from, sp.len())
 	if err != nil {
+		bill.end(0)
 		s.slots.Release(1)
 		return nil, err
 	}
-	return &sourceReader{ReadCloser: r, src: s, data: data, cost: cost}, nil
+	return &sourceReader{ReadCloser: r, src: s, data: data, bill: bill}, nil
 }
 
 // kindOf is what the accounts of queries call what is read.
@@ -79,7 +80,7 @@ type sourceReader struct {
 	io.ReadCloser
 	src  *source
 	data string
-	cost *readcost.Cost
+	bill billing
 	n    int
 }
 
@@ -91,7 +92,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 
 func (r *sourceReader) Close() error {
 	r.src.metrics.bytes.WithLabelValues(r.data).Add(float64(r.n))
-	r.cost.Bytes(kindOf(r.data), int64(r.n))
 	r.src.slots.Release(1)
+	defer r.bill.end(int64(r.n))
 	return r.ReadCloser.Close()
 }

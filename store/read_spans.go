@@ -87,16 +87,15 @@ func (s *source) readRanges(ctx context.Context, data string, object blockObject
 		ranges[i] = objstore.Range{From: w.from, To: w.to}
 	}
 	// Only what this read finds in the cache counts as its kind of data.
-	outer, found := objstore.AccountFrom(ctx), &objstore.Account{}
+	ctx, found := objstore.WithSubaccount(ctx)
 	defer func() {
 		readcost.From(ctx).Hits(kindOf(data), found.CacheHits(), found.CacheBytes())
-		outer.AddCacheHits(found.CacheHits(), found.CacheBytes())
 	}()
-	return s.ranges.ReadRanges(objstore.WithAccount(ctx, found), objstore.RangesRequest{
+	return s.ranges.ReadRanges(ctx, objstore.RangesRequest{
 		Name: object.name, Version: object.version, Size: object.size, Kind: data,
 		Ranges: ranges, Gap: gapLimit, Most: partLimit,
 		Open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {
-			return s.open(objstore.WithAccount(ctx, outer), data, object.name, span{off, off + length})
+			return s.open(ctx, data, object.name, span{off, off + length})
 		},
 	}, func(first, last int, b []byte) error {
 		from := wanted[first].from

@@ -29,7 +29,7 @@ type seriesSet struct {
 // start begins to read. readAhead is about how many bytes may be read before
 // they are asked for. When ctx ends, reading does, and the set fails; until then the
 // caller has to read the set to its end.
-func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, background func(func())) *seriesSet {
+func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, tally *tally, background func(func())) *seriesSet {
 	s := &seriesSet{cost: readcost.From(ctx), batches: make(chan batch, 1)}
 	background(func() {
 		defer close(s.batches)
@@ -41,6 +41,7 @@ func (r *blockReader) start(ctx context.Context, want selection, readAhead int64
 			}
 			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent, entry)
 		})
+		tally.ended(sent, s.err)
 	})
 	return s
 }
@@ -60,9 +61,9 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 		return err
 	}
 	if len(found.refs) == 0 {
-		cost.Skipped(readcost.SkippedPostings, 1)
 		return nil
 	}
+	sent.matched = true
 	// Of chunks one batch is being read, one waits, and one is in use. Of series
 	// without their chunks there are as many, and the bytes they are decoded from;
 	// were their batches smaller, so would be the reads of chunks.
