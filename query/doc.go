@@ -84,7 +84,9 @@
 // limits both, each query by itself and all together: memory, series, samples,
 // blocks and bytes fetched. A limit ends the query with a *LimitError that names
 // it, its value and what was asked; it is never a warning, and the query reads no
-// further. Give the stores the same Budget, for reads that come to them without
+// further. BudgetOptions.Names has it name what an operator can change, such as
+// the host's flags. A query that is too big, be it for the process by itself, is
+// 422; one that does not fit beside others is 429. Give the stores the same Budget, for reads that come to them without
 // the Handler.
 //
 // What the engine computes is not in the Budget. EngineOptions.MaxSamples bounds

@@ -120,7 +120,7 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 	case errors.Is(err, ErrHeader):
 	case objstore.IsNotFound(b.src.bkt, err):
 		err = fmt.Errorf("%w: %w", ErrMissing, err)
-	case errors.Is(err, objstore.ErrTruncated):
+	case errors.Is(err, objstore.ErrTruncated), errors.Is(err, indexheader.ErrTruncated):
 		err = fmt.Errorf("%w: %w", ErrTruncated, err)
 	case errors.As(err, new(*indexheader.CorruptError)):
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -220,7 +220,28 @@ func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	default:
 		opts.Whole = 0
 	}
-	return b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
+	err := b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
+	return b.ifTruncated(ctx, err)
+}
+
+// ifTruncated returns what has failed the reading of the index, or that its object
+// is shorter than meta.json says, which makes of it bytes without sense, or a
+// range that the bucket refuses.
+func (b *openBlock) ifTruncated(ctx context.Context, err error) error {
+	fault, ok := b.faultIn(err)
+	if !ok || b.indexSize <= 0 || ctx.Err() != nil || fault.Object != b.indexObject() {
+		return err
+	}
+	for _, known := range []error{ErrMissing, ErrTruncated, ErrUnsupported, objstore.ErrStalled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	size, unsure := blockIndex{b: b}.actualSize(ctx)
+	if unsure != nil || size >= b.indexSize {
+		return err
+	}
+	return b.fault(ctx, b.indexObject(), fmt.Errorf("%w: it has %d bytes, not %d as meta.json says", ErrTruncated, size, b.indexSize))
 }
 
 // blockIndex shows a block's index object to indexheader.
@@ -235,6 +256,10 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	if i.b.indexSize > 0 {
 		return i.b.indexSize, nil
 	}
+	return i.actualSize(ctx)
+}
+
+func (i blockIndex) actualSize(ctx context.Context) (int64, error) {
 	return abandonable(ctx, func() (int64, error) {
 		ctx, bill := bill(ctx, readcost.Header)
 		defer bill.end(0)

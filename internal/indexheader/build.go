@@ -58,7 +58,7 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 		return err
 	}
 	if size < indexStart+indexTOCSize {
-		return corrupt("the index has only %d bytes", size)
+		return &CorruptError{What: fmt.Sprintf("the index has only %d bytes", size), Err: ErrTruncated}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -219,7 +219,7 @@ func copyRange(ctx context.Context, index Index, off, length int64, w io.Writer)
 		return fmt.Errorf("read %d bytes at %d: %w", length, off, err)
 	}
 	if n != length {
-		return corrupt("the index ends at %d, before %d: it was truncated", off+n, off+length)
+		return &CorruptError{What: fmt.Sprintf("the index ends at %d, before %d", off+n, off+length), Err: ErrTruncated}
 	}
 	return nil
 }
