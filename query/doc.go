@@ -86,8 +86,8 @@
 // it, its value and what was asked; it is never a warning, and the query reads no
 // further. BudgetOptions.Names has it name what an operator can change, such as
 // the host's flags. A query that is too big, be it for the process by itself, is
-// 422; one that does not fit beside others is 429. Give the stores the same Budget, for reads that come to them without
-// the Handler.
+// 422; one that does not fit beside others is 429. Give the stores the same
+// Budget, for reads that come to them without the Handler.
 //
 // What the engine computes is not in the Budget. EngineOptions.MaxSamples bounds
 // it, at 16 bytes for each float: a host with little memory should lower it.

@@ -102,6 +102,11 @@
 // third of its own size. Of the processors, one read uses all but one at a
 // time, and lets others run between small steps.
 //
+// What a read has cost is in the same Cost: requests and bytes are those that
+// reached the bucket, second tries and second requests included, where
+// objstore.WithRequests is below them. A pass over the bucket that a read has
+// caused, because a block was gone, is on no one's account.
+//
 // # Deadlines
 //
 // A read returns soon after its context has ended, at most 250 ms later, though
@@ -137,6 +142,8 @@
 // request, for Options.Quarantine. It ends earlier when a Sync sees that the object was
 // written anew. Faults that may pass by themselves, like those of a bucket that is
 // away, are never remembered beyond the querier that met them.
+// When an index cannot be read, or makes no sense, its size is asked for: if it is
+// shorter than meta.json says it is truncated.
 //
 // A strict read fails for a fault in quarantine as it did when that was met: what
 // it computes may be stored or set off an alert, where a hole counts as zero, and it
