@@ -21,7 +21,11 @@
 // did to the bucket within 15 minutes: blocks that came, went or were replaced under
 // their ULID, and external labels that were edited in meta.json. Without an index, or with one that nobody
 // keeps any more, each Sync lists the whole bucket. Nothing else is read, and
-// nothing created on the disk, before a query needs a block.
+// no header made, before a query needs a block.
+//
+// The directory of a Bucket is locked while that is open, so that two do not remove
+// each other's headers. What stores may share is the directory of a cache, see
+// package objstore/cache.
 //
 // # How a query finds bytes
 //
