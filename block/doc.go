@@ -60,6 +60,8 @@
 //   - A block whose meta.json is in the bucket is done only if that can be read
 //     and every file has the size it has locally. Otherwise it is uploaded
 //     again.
+//   - Before a block is uploaded the series of its local index are read once, for
+//     the index_stats in meta.json: a tenth of a second for a million series.
 //   - A block that was deleted in the bucket half way (a deletion mark without
 //     meta.json) waits until the deletion has ended.
 //   - A block that is not in the bucket after ShipperOptions.UploadTimeout waits

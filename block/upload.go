@@ -69,7 +69,7 @@ func (o UploadOptions) withDefaults() UploadOptions {
 // Upload puts the local block in dir, a directory named by the block's ULID,
 // into the bucket, and returns its meta.json as uploaded: with labels and
 // source from opts, the list of files with their sizes, where the index has its
-// sections (Meta.IndexSections), and the upload time.
+// sections (Meta.IndexSections), the sizes of its largest parts, and the upload time.
 // The local directory is only read.
 //
 // A block that the bucket has already, with every file of its local size, is
@@ -152,6 +152,9 @@ func upload(ctx context.Context, bkt objstore.Bucket, dir string, m *Meta, there
 		}
 	} else if there[DeletionMarkFilename] {
 		return Entry{}, false, ErrBeingDeleted
+	}
+	if err := m.noteIndexStats(dir); err != nil {
+		return Entry{}, false, err
 	}
 	u := &uploader{bkt: bkt, dir: dir, meta: m, there: there, opts: opts, sent: map[string]bool{}}
 	if err := u.run(ctx); err != nil {
