@@ -247,16 +247,21 @@ func (f *Fetcher) fetchMeta(ctx context.Context, e Entry) (*Meta, error) {
 	if e.Meta != nil {
 		return e.Meta, nil
 	}
-	if m, from := f.cache.get(e.ID); m != nil {
+	known, from := f.cache.get(e.ID, e.MetaWritten)
+	if known != nil && !e.reread {
 		f.metrics.read(from)
-		return m, nil
+		return known, nil
 	}
 	m, content, err := readMeta(ctx, f.bkt, e.ID)
 	f.metrics.read("bucket")
-	if err != nil {
+	switch {
+	case err == nil:
+	case known != nil && !errors.Is(err, ErrMetaNotFound) && !errors.Is(err, ErrMetaInvalid):
+		return known, nil // it was to be looked at only
+	default:
 		return nil, err
 	}
-	if err := f.cache.put(m, content); err != nil {
+	if err := f.cache.put(m, content, e.MetaWritten); err != nil {
 		f.opts.Logger.Warn("could not cache meta.json on disk", "block", e.ID, "dir", f.opts.Dir, "err", err)
 	}
 	return m, nil
@@ -265,6 +270,7 @@ func (f *Fetcher) fetchMeta(ctx context.Context, e Entry) (*Meta, error) {
 func (f *Fetcher) collect(entries []Entry, results []fetched) found {
 	all := found{
 		deletions: map[ulid.ULID]Mark{}, unknown: map[ulid.ULID]error{}, marks: map[ulid.ULID]MarkKinds{},
+		written: make(map[ulid.ULID]time.Time, len(entries)),
 	}
 	for i, r := range results {
 		id := entries[i].ID
@@ -272,6 +278,9 @@ func (f *Fetcher) collect(entries []Entry, results []fetched) found {
 			all.partial = append(all.partial, Partial{ID: id, Err: r.metaErr})
 		} else {
 			all.metas = append(all.metas, r.meta)
+			if at := entries[i].DataWritten; !at.IsZero() {
+				all.written[id] = at
+			}
 		}
 		if entries[i].Marks != 0 {
 			all.marks[id] = entries[i].Marks

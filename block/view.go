@@ -26,6 +26,10 @@ type View struct {
 	Deletions map[ulid.ULID]Mark
 	// Marks tells which markers each marked block has.
 	Marks map[ulid.ULID]MarkKinds
+	// DataWritten is when the youngest of the index and chunks of a complete block
+	// was written, by the clock of the bucket, as in Entry. It lacks those of
+	// which that is not known.
+	DataWritten map[ulid.ULID]time.Time
 	// Warnings are about deletion marks whose content is not known: the block
 	// is served as if there were none, unless the mark is an ErrMarkVersion.
 	// Each names its block.
@@ -87,6 +91,7 @@ type found struct {
 	deletions map[ulid.ULID]Mark
 	unknown   map[ulid.ULID]error // deletion marks of an unknown version
 	marks     map[ulid.ULID]MarkKinds
+	written   map[ulid.ULID]time.Time
 	warnings  []error
 }
 
@@ -101,7 +106,7 @@ type viewRules struct {
 // that is hidden itself.
 func newView(now time.Time, f found, rules viewRules) *View {
 	v := &View{
-		Time: now, Partial: f.partial, Deletions: f.deletions, Marks: f.marks, Warnings: f.warnings,
+		Time: now, Partial: f.partial, Deletions: f.deletions, Marks: f.marks, DataWritten: f.written, Warnings: f.warnings,
 	}
 	var rest []*Meta
 	for _, m := range f.metas {
@@ -150,5 +155,5 @@ func (v *View) counts() map[string]int {
 
 // emptyView is the View before the first pass.
 func emptyView() *View {
-	return &View{Deletions: map[ulid.ULID]Mark{}, Marks: map[ulid.ULID]MarkKinds{}}
+	return &View{Deletions: map[ulid.ULID]Mark{}, Marks: map[ulid.ULID]MarkKinds{}, DataWritten: map[ulid.ULID]time.Time{}}
 }

@@ -13,9 +13,9 @@
 // Only what a reader vouches for: reads through ReadRanges, which store.Bucket
 // finds by itself, and GetRange with a context of objstore.WithVersion. Both name
 // a version of the object, and everything is remembered under name and version.
-// Package store derives the version of a block's objects from its meta.json: a
-// block that was deleted and uploaded again with other content has another one,
-// and finds nothing of the old. All other operations pass through untouched, so
+// Package store derives the version of a block's objects from its meta.json and
+// from when they were written: a block that was deleted and uploaded again has
+// another one, and finds nothing of the old. All other operations pass through untouched, so
 // that metas, markers and lists are never old.
 //
 // Should somebody replace an object behind all this, its readers find that the
