@@ -73,6 +73,9 @@
 //   - Overloaded() (retryAfter time.Duration, yes bool): the query may pass later.
 //     429 with Retry-After, unavailable.
 //
+// Of errors that are joined the final counts before the busy, and that before the
+// one that is not available.
+//
 // context.DeadlineExceeded is 503, timeout; context.Canceled is 499, canceled;
 // the rest is 422, execution, as in Prometheus. A panic is 500, internal.
 //

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/varve-tsdb/varve/internal/fairqueue"
 	"github.com/varve-tsdb/varve/internal/registration"
 )
 
@@ -92,12 +93,12 @@ func (o EngineOptions) withDefaults() EngineOptions {
 }
 
 // queue is what of the options concerns the queue.
-func (o EngineOptions) queue() queueOptions {
-	return queueOptions{
-		concurrent: o.MaxConcurrent, perTenant: o.MaxTenantConcurrent, queued: o.MaxQueued,
-		wait: o.QueueTimeout, retryAfter: 5 * time.Second,
-	}
+func (o EngineOptions) queue() fairqueue.Options {
+	return fairqueue.Options{Concurrent: o.MaxConcurrent, PerTenant: o.MaxTenantConcurrent, Queued: o.MaxQueued, Wait: o.QueueTimeout}
 }
+
+// busyRetryAfter is what a query is told that finds no place.
+const busyRetryAfter = 5 * time.Second
 
 func orDefault[T comparable](v *T, otherwise T) {
 	var zero T
@@ -121,13 +122,13 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 	// The engine panics when it cannot register, which a library must not.
 	reg := registration.NewSet(opts.Registerer, "query engine")
 	metrics := newQueueMetrics()
-	reg.MustRegister(metrics.running, metrics.waiting, metrics.wait, metrics.refused)
+	reg.MustRegister(metrics.All()...)
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger:                   opts.Logger,
 		Reg:                      reg,
 		MaxSamples:               opts.MaxSamples,
 		Timeout:                  opts.Timeout,
-		ActiveQueryTracker:       newQueue(opts.queue(), metrics),
+		ActiveQueryTracker:       newQueue(opts.queue(), busyRetryAfter, metrics),
 		LookbackDelta:            opts.LookbackDelta,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return opts.SubqueryStep.Milliseconds() },
 		EnableAtModifier:         true,

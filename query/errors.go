@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 
 	"github.com/varve-tsdb/varve/internal/readcost"
+	"github.com/varve-tsdb/varve/internal/refusal"
 )
 
 // errSourceTimeout is the cause of ending a source that took too long.
@@ -102,55 +103,21 @@ func missingOf(err error) (told []stream) {
 	return told
 }
 
-// unavailable is what an error has that says the storage cannot answer now but
-// will later, as while it starts. The HTTP API answers 503.
-type unavailable interface {
-	error
-	Unavailable() bool
-}
-
-// limited is what an error has that says a query asked for more than a limit
-// allows. The HTTP API answers 422, whatever else the error is.
-type limited interface {
-	error
-	LimitExceeded() bool
-}
-
-// overloaded is what an error has that says that there is no room for the read
-// now. The HTTP API answers 429, and when to try again.
-type overloaded interface {
-	error
-	Overloaded() (retryAfter time.Duration, yes bool)
-}
-
 // isRefusal tells whether err is about the read rather than about a source: a
 // limit of the read's own Budget. Such an error is never a warning, since what it
 // would leave out was not missing but refused. A limit that some other process
 // has is a failure of that source.
 func isRefusal(err error) bool { return readcost.IsRefusal(err) }
 
-func isOverloaded(err error) bool {
-	_, yes := retryAfter(err)
-	return yes
-}
-
-// retryAfter tells that there is no room for a read, and when there may be.
-func retryAfter(err error) (time.Duration, bool) {
+// refusalOf returns what err says of itself, and when a busy source may answer.
+func refusalOf(err error) (kind refusal.Kind, retryAfter time.Duration) {
 	if s, ok := errors.AsType[promql.ErrStorage](err); ok && s.Err != nil {
 		err = s.Err // it has no Unwrap
 	}
-	if o, ok := errors.AsType[overloaded](err); ok {
-		return o.Overloaded()
-	}
-	return 0, false
+	return refusal.Of(err)
 }
 
-func isUnavailable(err error) bool {
-	u, ok := errors.AsType[unavailable](err)
-	return ok && u.Unavailable()
-}
-
-func isLimited(err error) bool {
-	l, ok := errors.AsType[limited](err)
-	return ok && l.LimitExceeded()
+func isBusy(err error) bool {
+	kind, _ := refusalOf(err)
+	return kind == refusal.Busy
 }

@@ -82,7 +82,7 @@ func (h *Handler) queryRange(r *http.Request) (*result, error) {
 // badQuery is the failure to make a query: of its text, unless the request ended
 // while it waited in the engine's queue, or there was no room for it.
 func badQuery(ctx context.Context, err error) error {
-	if ctx.Err() != nil || isOverloaded(err) {
+	if ctx.Err() != nil || isBusy(err) {
 		return err
 	}
 	return badParam("query", err)

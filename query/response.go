@@ -12,6 +12,8 @@ import (
 	jsoniter "github.com/json-iterator/go"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/refusal"
 )
 
 // errorType is the errorType of the envelope and the status that goes with it.
@@ -58,13 +60,15 @@ func typeOf(err error) errorType {
 	if s, ok := errors.AsType[promql.ErrStorage](err); ok && s.Err != nil {
 		err, internal = s.Err, true // it has no Unwrap
 	}
-	switch {
-	case isOverloaded(err):
+	switch kind, _ := refusal.Of(err); kind {
+	case refusal.Busy:
 		return errorBusy
-	case isUnavailable(err):
+	case refusal.Away:
 		return errorUnavailable
-	case isLimited(err):
+	case refusal.Final:
 		return errorExecution
+	}
+	switch {
 	case isType[promql.ErrQueryCanceled](err), errors.Is(err, context.Canceled):
 		return errorCanceled
 	case isType[promql.ErrQueryTimeout](err), errors.Is(err, context.DeadlineExceeded):
@@ -101,7 +105,7 @@ func (h *Handler) respondError(w http.ResponseWriter, r *http.Request, err error
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if after, busy := retryAfter(err); busy {
+	if kind, after := refusalOf(err); kind == refusal.Busy {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max((after+time.Second-1)/time.Second, 1))))
 	}
 	b := newBody(w, r, typ.status)

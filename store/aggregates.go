@@ -72,11 +72,11 @@ func (r chunkReader) newStoredChunk(enc chunkenc.Encoding, data []byte) (chunken
 	return c, nil
 }
 
-// convert makes ordinary chunks of those that are not, and drops samples that
+// convert makes ordinary chunks of those that are not, if they are wanted, and drops samples that
 // other blocks answer for. Of batch it returns those series that have any left, as the first
 // of them.
 func (r chunkReader) convert(ctx context.Context, batch []series) ([]series, error) {
-	if r.form.stored || r.block.resolution == 0 && !r.form.clip {
+	if (r.form.stored || r.block.resolution == 0) && !r.form.clip {
 		return batch, nil
 	}
 	kept := batch[:0]
@@ -100,7 +100,7 @@ func (r chunkReader) convert(ctx context.Context, batch []series) ([]series, err
 
 func (r chunkReader) convertChunk(m chunks.Meta) ([]chunks.Meta, error) {
 	converted := []chunks.Meta{m}
-	if c, ok := m.Chunk.(*aggrchunk.Chunk); ok {
+	if c, ok := m.Chunk.(*aggrchunk.Chunk); ok && !r.form.stored {
 		var err error
 		if converted, err = aggrchunk.Ordinary(m, c, r.form.aggregates, newChunk); err != nil {
 			return nil, err
@@ -114,16 +114,23 @@ func (r chunkReader) convertChunk(m chunks.Meta) ([]chunks.Meta, error) {
 	}
 	var clipped []chunks.Meta
 	for _, m := range converted {
-		if c, ok := m.Chunk.(*aggrchunk.Chunk); ok {
-			m.Chunk = c.Within(r.form.from, r.form.to)
-			clipped = append(clipped, m)
-			continue
-		}
-		some, err := aggrchunk.Clip(m, r.form.from, r.form.to)
+		some, err := r.clip(m)
 		if err != nil {
 			return nil, err
 		}
 		clipped = append(clipped, some...)
 	}
 	return clipped, nil
+}
+
+// clip drops what other blocks answer for.
+func (r chunkReader) clip(m chunks.Meta) ([]chunks.Meta, error) {
+	if _, ok := m.Chunk.(*aggrchunk.Chunk); !ok {
+		return aggrchunk.Clip(m, r.form.from, r.form.to)
+	}
+	m, ok, err := aggrchunk.ClipStored(m, r.form.from, r.form.to, newChunk)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return []chunks.Meta{m}, nil
 }

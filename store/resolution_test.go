@@ -235,6 +235,7 @@ func TestLabelsOfDownsampledBlocks(t *testing.T) {
 	}
 }
 
+// Chunks as stored come with the times that their blocks answer for, and no more.
 func TestChunksAsStored(t *testing.T) {
 	b := openOver(t, twoResolutions(t), t.TempDir(), Options{})
 	q, err := b.ChunkQuerier(0, 3*hour)
@@ -246,7 +247,11 @@ func TestChunksAsStored(t *testing.T) {
 	var aggregates, raw int
 	for set.Next() {
 		for it := set.At().Iterator(nil); it.Next(); {
-			c, ok := it.At().Chunk.(*aggrchunk.Chunk)
+			m := it.At()
+			c, ok := m.Chunk.(*aggrchunk.Chunk)
+			if ok != (m.MaxTime < 2*hour) || ok != (m.MinTime < 2*hour) {
+				t.Errorf("there is a chunk from %d to %d, of aggregates: %v", m.MinTime, m.MaxTime, ok)
+			}
 			if !ok {
 				raw++
 				continue

@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"time"
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
@@ -44,11 +43,9 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.outOfOrder, "tsdb.out-of-order.time-window", "`duration` that an out-of-order sample may be old; covers senders that lag behind while this process restarts")
 	s.caches.Register(flags)
 	s.query.Register(flags)
-	if err := flags.Parse(args); err != nil {
+	s.query.RegisterBucket(flags)
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
 	}
 	if err := s.query.Check(); err != nil {
 		return nil, err

@@ -120,7 +120,7 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	if err != nil {
 		return err
 	}
-	remote, err := storeapi.NewServer(all, storeapi.ServerOptions{Registerer: reg})
+	remote, err := storeapi.NewServer(all, set.grpc.Options("store", budget, reg))
 	if err != nil {
 		return err
 	}

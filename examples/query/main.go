@@ -2,7 +2,8 @@
 // Query: Varve's or Thanos' stores, receivers, sidecars and queriers. Replicas are
 // merged. What it asks others for it serves by gRPC itself.
 //
-// /-/ready answers 503 until each endpoint has said once what it holds.
+// /-/ready answers 503 until each endpoint has been asked once what it holds, also if
+// it is away; /api/v1/status/stores lists the endpoints, and what is wrong with them.
 package main
 
 import (
@@ -69,17 +70,22 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	}
 	all := query.NewFanout(sources, query.FanoutOptions{SourceTimeout: time.Duration(set.storeTimeout), Logger: log})
 	one := dedup.New(all, dedup.Options{ReplicaLabels: set.replicaLabels})
-	remote, err := storeapi.NewServer(all, storeapi.ServerOptions{Component: "query", Registerer: reg})
+	budget, err := set.query.Budget(reg)
 	if err != nil {
 		return err
 	}
-	engine, err := query.NewEngine(query.EngineOptions{Timeout: time.Duration(set.timeout), Logger: log, Registerer: reg})
+	remote, err := storeapi.NewServer(all, set.grpc.Options("query", budget, reg))
 	if err != nil {
 		return err
 	}
-	api, err := query.NewHandler(engine, one, query.HandlerOptions{
-		PartialResponse: set.partial, AutoDownsampling: set.coarse, Logger: log, Registerer: reg,
-	})
+	engine, err := set.query.Engine(log, reg)
+	if err != nil {
+		return err
+	}
+	opts := set.query.Handler(budget, nil, log, reg)
+	opts.Status = map[string]func() any{"stores": func() any { return statusOf(endpoints) }}
+	opts.PartialResponse, opts.AutoDownsampling = set.partial, set.coarse
+	api, err := query.NewHandler(engine, one, opts)
 	if err != nil {
 		return err
 	}
@@ -87,8 +93,9 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
-	mux.HandleFunc("/-/ready", cli.ReadyWhen(func() error { return silent(endpoints) }))
+	mux.HandleFunc("/-/ready", cli.ReadyWhen(func() error { return unasked(endpoints) }))
 	mux.Handle("/", api)
+	mux.HandleFunc("GET /{$}", cli.Text(welcome))
 
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
@@ -98,14 +105,4 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	}
 	log.Info("querying", "endpoints", set.endpoints.Addresses, "grpc", stores.Addr(), "http", listener.Addr())
 	return g.Wait()
-}
-
-// silent says which endpoint has not said yet what it holds.
-func silent(endpoints []*storeapi.Client) error {
-	for _, e := range endpoints {
-		if e.Component() == "" {
-			return fmt.Errorf("%s has not said yet what it holds; the others are asked all the same", e)
-		}
-	}
-	return nil
 }

@@ -30,7 +30,17 @@ func TestFlagsAreRefusedByName(t *testing.T) {
 	for _, c := range []struct{ flag, value, want string }{
 		{"endpoint", "nowhere", "host:port"},
 		{"endpoint", "dnssrv+_grpc._tcp.store", "discovery by DNS"},
-		{"store", "127.0.0.1:1", "only once"},
+		{"store", "127.0.0.1:1", "given twice"},
+		{"endpoint", ":10901", "host:port"},
+		{"endpoint", "http://127.0.0.1:10901", "without a scheme"},
+		{"endpoint", "127.0.0.1:99999", "not a port"},
+		{"endpoint", "127.0.0.1:grpc", "not a port"},
+		{"store.limits.request-series", "many", "whole number"},
+		{"store.grpc.series-max-concurrency", "-1", "whole number"},
+		{"query.max-bytes", "3GiB", "--query.max-total-bytes"},
+		{"query.max-concurrent", "0", "no query could ever run"},
+		{"grpc-server-tls-min-version", "1.4", "one of 1.0, 1.1, 1.2, 1.3"},
+		{"grpc-client-tls-min-version", "1.4", "one of 1.0, 1.1, 1.2, 1.3"},
 		{"grpc-compression", "gzip", "none or snappy"},
 		{"grpc-client-tls-ca", "nowhere", "give --grpc-client-tls-secure too"},
 		{"grpc-server-tls-cert", "nowhere", "give --grpc-server-tls-key too"},
@@ -49,6 +59,11 @@ func TestFlagsAreRefusedByName(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), "-"+name) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("--%s=%s: %v", c.flag, c.value, err)
+		}
+	}
+	for _, args := range [][]string{{"--nonsense"}, {"nonsense"}} {
+		if err := run(t.Context(), args); err == nil || !strings.Contains(err.Error(), "nonsense") || !strings.Contains(err.Error(), "--help") {
+			t.Errorf("%s: %v", args, err)
 		}
 	}
 	if err := run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "--endpoint") {
@@ -102,7 +117,7 @@ func TestQueryOverStores(t *testing.T) {
 		"--endpoint=" + first, "--store=" + second, "--query.replica-label=replica", "--grpc-compression=snappy",
 		"--grpc-client-tls-secure", "--grpc-client-tls-ca=" + authority.File, "--grpc-client-tls-cert=" + mine, "--grpc-client-tls-key=" + mineKey,
 	}
-	address := startQuery(t, args...)
+	address, _ := startQuery(t, args...)
 	for query, want := range map[string]string{
 		"query=count(up)":             `,"1"]`,
 		"query=count(up)&dedup=false": `,"2"]`,
@@ -111,17 +126,61 @@ func TestQueryOverStores(t *testing.T) {
 			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
-	away := startQuery(t, append(args, "--endpoint=127.0.0.1:1")...)
+	away, _ := startQuery(t, append(args, "--endpoint=127.0.0.1:1")...)
 	if got := get(t, away, "query", "query=up"); !strings.Contains(got, `"status":"error"`) || !strings.Contains(got, "127.0.0.1:1") {
 		t.Errorf("with one away: %s", got)
+	}
+	ready(t, away)
+	if got := get(t, away, "status/stores", ""); !strings.Contains(got, `"name":"`+first+`","component":"store"`) || !strings.Contains(got, `"lastError":null,"streams":[{"labels":{"replica":"1"}`) ||
+		!strings.Contains(got, `"name":"127.0.0.1:1","component":""`) || !strings.Contains(got, "connection refused") {
+		t.Errorf("the endpoints: %s", got)
 	}
 	if got := get(t, away, "query", "query=up&partial_response=true"); !strings.Contains(got, `"job":"a"`) || !strings.Contains(got, "127.0.0.1:1") {
 		t.Errorf("with one away, in part: %s", got)
 	}
 }
 
-// startQuery runs the program until the test ends, and returns the address of its API.
-func startQuery(t *testing.T, args ...string) (address string) {
+// The limits of the flags are those of queries, and of calls of the StoreAPI.
+func TestLimitsOfFlags(t *testing.T) {
+	first, second := startStore(t, "1"), startStore(t, "2")
+	for flag, limit := range map[string]string{
+		"--store.limits.request-series=1": "QuerySeries", "--store.limits.request-samples=1": "QuerySamples", "--query.max-bytes=100": "QueryBytes",
+	} {
+		address, grpc := startQuery(t, "--endpoint="+first, "--endpoint="+second, flag)
+		if got := get(t, address, "query", "query=up"); !strings.Contains(got, limit) || !strings.Contains(got, `"errorType":"execution"`) {
+			t.Errorf("%s: %s", flag, got)
+		}
+		if limit == "QueryBytes" { // nothing is kept of what is passed on
+			continue
+		}
+		// What serves PromQL serves the StoreAPI, too.
+		above, _ := startQuery(t, "--endpoint="+grpc)
+		if got := get(t, above, "query", "query=up"); !strings.Contains(got, limit) || !strings.Contains(got, `"errorType":"execution"`) {
+			t.Errorf("%s, by gRPC: %s", flag, got)
+		}
+	}
+}
+
+// ready waits until the program says that it is.
+func ready(t *testing.T, address string) {
+	t.Helper()
+	for range 1000 {
+		res, err := http.Get("http://" + address + "/-/ready")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it is not ready")
+}
+
+// startQuery runs the program until the test ends, and returns the addresses of its
+// API and of its StoreAPI.
+func startQuery(t *testing.T, args ...string) (address, grpc string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	set, err := parse(append(args, "--grpc-address=127.0.0.1:0"))
@@ -145,7 +204,7 @@ func startQuery(t *testing.T, args ...string) (address string) {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String()
+	return l.Addr().String(), stores.Addr().String()
 }
 
 func get(t *testing.T, address, path, query string) string {

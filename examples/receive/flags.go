@@ -27,6 +27,7 @@ type settings struct {
 	forwardTimeout                            cli.Duration
 	targetInfo                                bool
 	promoted                                  cli.Strings
+	query                                     cli.Query
 }
 
 // routes reports whether there are hashrings to share out series by.
@@ -80,11 +81,12 @@ func parse(args []string) (*settings, error) {
 	flags.Var(&s.promoted, "receive.otlp-promote-resource-attributes", "`attribute` of resources of OTLP that each series gets as a label (repeatable)")
 	flags.Var(&s.forwardTimeout, "receive-forward-timeout", "how long another receiver may take to answer")
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
-	if err := flags.Parse(args); err != nil {
+	s.query.Register(flags)
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
 	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
+	if err := s.query.Check(); err != nil {
+		return nil, err
 	}
 	if s.replicationFactor < 1 {
 		return nil, fmt.Errorf("--receive.replication-factor is %d, must be at least 1", s.replicationFactor)

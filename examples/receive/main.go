@@ -72,6 +72,10 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
+	budget, err := s.query.Budget(reg)
+	if err != nil {
+		return err
+	}
 	runs := []func(context.Context) error{limits.Run, by.follow}
 
 	if s.routes() {
@@ -89,7 +93,7 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 		}
 		defer func() { err = errors.Join(err, kept.close()) }()
 		to, runs = kept.heads, append(runs, kept.run)
-		if err := handleQueries(mux, kept.heads, log, reg); err != nil {
+		if err := handleQueries(mux, s, kept.heads, budget, log, reg); err != nil {
 			return err
 		}
 	}
@@ -105,7 +109,7 @@ func serve(ctx context.Context, s *settings, l listeners, log *slog.Logger) (err
 	if err != nil {
 		return err
 	}
-	api, err := kept.storeAPI(reg)
+	api, err := kept.storeAPI(s.grpc.Options("receive", budget, reg))
 	if err != nil {
 		return err
 	}

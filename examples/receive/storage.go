@@ -88,21 +88,21 @@ func (kept storage) close() error {
 
 // storeAPI serves what is kept here to Thanos Query and the like. Where that is
 // nothing it says so.
-func (kept storage) storeAPI(reg prometheus.Registerer) (*storeapi.Server, error) {
+func (kept storage) storeAPI(opts storeapi.ServerOptions) (*storeapi.Server, error) {
 	var source promstorage.ChunkQueryable = query.NewFanout(nil, query.FanoutOptions{})
 	if kept.heads != nil {
 		source = kept.heads
 	}
-	return storeapi.NewServer(source, storeapi.ServerOptions{Component: "receive", Registerer: reg})
+	return storeapi.NewServer(source, opts)
 }
 
 // handleQueries answers PromQL over what is kept here.
-func handleQueries(mux *http.ServeMux, heads *receive.Tenants, log *slog.Logger, reg prometheus.Registerer) error {
-	engine, err := query.NewEngine(query.EngineOptions{Logger: log, Registerer: reg})
+func handleQueries(mux *http.ServeMux, s *settings, heads *receive.Tenants, budget *query.Budget, log *slog.Logger, reg prometheus.Registerer) error {
+	engine, err := s.query.Engine(log, reg)
 	if err != nil {
 		return err
 	}
-	api, err := query.NewHandler(engine, heads, query.HandlerOptions{Logger: log, Registerer: reg})
+	api, err := query.NewHandler(engine, heads, s.query.Handler(budget, nil, log, reg))
 	if err != nil {
 		return err
 	}

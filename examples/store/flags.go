@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"time"
 
 	"github.com/varve-tsdb/varve/examples/internal/cli"
@@ -34,11 +33,9 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.logLevel, "log.level", "info", "log from this `level` on: debug, info, warn or error")
 	s.caches.Register(flags)
 	s.query.Register(flags)
-	if err := flags.Parse(args); err != nil {
+	s.query.RegisterBucket(flags)
+	if err := cli.Parse(flags, args); err != nil {
 		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q; flags start with --", flags.Arg(0))
 	}
 	if err := s.query.Check(); err != nil {
 		return nil, err

@@ -86,7 +86,9 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 		}
 		return q.Close()
 	}
-	remote, err := storeapi.NewServer(hist, storeapi.ServerOptions{Component: "store", Ready: ready, Registerer: reg})
+	opts := set.grpc.Options("store", budget, reg)
+	opts.Ready = ready
+	remote, err := storeapi.NewServer(hist, opts)
 	if err != nil {
 		return err
 	}
@@ -104,11 +106,25 @@ func serve(ctx context.Context, set *settings, listener net.Listener, stores *cl
 	mux.HandleFunc("/-/healthy", cli.Text("OK\n"))
 	mux.HandleFunc("/-/ready", cli.ReadyWhen(ready))
 	mux.Handle("/", api)
+	mux.HandleFunc("GET /{$}", cli.Text(welcome))
 
+	// So that the log can say how much there is. A bucket that is away holds up nobody
+	// for longer.
+	cli.Try(ctx, 10*time.Second, "look into the bucket", hist.Sync, log)
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return cli.Serve(running, listener, mux, log) })
 	g.Go(func() error { return stores.ServeStoreAPI(running, remote, log) })
 	g.Go(func() error { return hist.Run(running) })
-	log.Info("serving the bucket", "grpc", stores.Addr(), "http", listener.Addr())
+	log.Info("serving the bucket", "blocks", len(hist.Blocks()), "grpc", stores.Addr(), "http", listener.Addr())
 	return g.Wait()
 }
+
+// welcome is for who opens the address in a browser.
+const welcome = `This serves the blocks of a bucket, by Varve.
+
+  /api/v1/query?query=up   the query API of Prometheus, which Grafana can use
+  /api/v1/status/blocks    the blocks, and what is wrong with them
+  /metrics                 what this process has to say about itself
+  /-/ready                 for probes: 503 until the bucket has been looked into
+  /-/healthy               for probes: 200 as long as the process answers
+`

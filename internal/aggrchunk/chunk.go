@@ -62,10 +62,6 @@ type Slot struct {
 type Chunk struct {
 	data  []byte
 	slots [slots]Slot
-	// from and to bound, both inclusive, which samples are wanted of a counter,
-	// if bounded. See Within.
-	bounded  bool
-	from, to int64
 }
 
 var _ chunkenc.Chunk = (*Chunk)(nil)
@@ -145,17 +141,6 @@ func (c *Chunk) Only(wanted ...Aggregate) *Chunk {
 	}
 	return New(some)
 }
-
-// Within returns the chunk as one of whose counter only samples from from to to,
-// both inclusive, shall come out of Counters. What lies before counts still, for
-// resets.
-func (c *Chunk) Within(from, to int64) *Chunk {
-	some := *c
-	some.bounded, some.from, some.to = true, from, to
-	return &some
-}
-
-func (c *Chunk) wants(t int64) bool { return !c.bounded || c.from <= t && t <= c.to }
 
 // Bytes returns the data as a chunk record has it. It must not be changed.
 func (c *Chunk) Bytes() []byte { return c.data }

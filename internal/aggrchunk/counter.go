@@ -172,16 +172,13 @@ func (c *counterChain) aggregates(a *Chunk) ([]chunks.Meta, error) {
 	it := chunk.Iterator(nil)
 	for it.Next() != chunkenc.ValNone {
 		t, v := it.At()
-		if v, ok := c.sample(t, v); ok && a.wants(t) {
+		if v, ok := c.sample(t, v); ok {
 			if err := e.float(chunkenc.EncXOR, 0, t, v); err != nil {
 				return nil, err
 			}
 		}
 	}
 	c.aggregated, c.until = true, c.lastT
-	if a.bounded {
-		c.until = min(c.until, a.to)
-	}
 	return e.finish(), it.Err()
 }
 

@@ -10,6 +10,7 @@
 //	Aggregate    which slot; ForFunc says which a PromQL function wants
 //	Ordinary     turns a Chunk into chunks that everybody reads
 //	Counters     does so for counters, which takes all chunks of a series in order
+//	ClipStored   cuts a Chunk down to some of its windows
 //	FinestFirst  sees to it that nothing counts twice where sources overlap
 //
 // # What a function sees
@@ -36,6 +37,8 @@
 // otherwise meet the lifted ones of another. One that looks into chunks below such a
 // layer, as deduplication, asks by AsOrdinary for ordinary chunks.
 //
-// With AsStored in its context a read gets each Chunk as it lies in the block.
-// That is for layers that pass them on, such as a StoreAPI server.
+// With AsStored in its context a read gets each Chunk as it lies in the block, but
+// for those that reach into times at which other blocks answer: of these it gets what
+// is left, encoded anew. That is for layers that pass them on, such as a StoreAPI
+// server.
 package aggrchunk

@@ -18,11 +18,12 @@ type encoder struct {
 	first int64
 	last  int64
 	n     int
+	whole bool // chunks may be of any length
 }
 
 // begin makes sure that there is a chunk of the encoding to append to.
 func (e *encoder) begin(enc chunkenc.Encoding, t int64) error {
-	if e.chunk != nil && (e.chunk.Encoding() != enc || e.n >= maxSamples) {
+	if e.chunk != nil && (e.chunk.Encoding() != enc || e.n >= maxSamples && !e.whole) {
 		e.cut()
 	}
 	if e.chunk == nil {
@@ -131,14 +132,8 @@ func Clip(m chunks.Meta, from, to int64) (clipped []chunks.Meta, err error) {
 		return []chunks.Meta{m}, nil
 	}
 	var e encoder
-	it := m.Chunk.Iterator(nil)
-	for typ := it.Next(); typ != chunkenc.ValNone && it.AtT() <= to; typ = it.Next() {
-		if it.AtT() < from {
-			continue
-		}
-		if err := e.current(m.Chunk.Encoding(), it, typ); err != nil {
-			return nil, err
-		}
+	if err := e.between(m.Chunk, from, to); err != nil {
+		return nil, err
 	}
-	return e.finish(), it.Err()
+	return e.finish(), nil
 }

@@ -27,7 +27,7 @@ func with(ctx context.Context, f form) context.Context {
 
 // AsStored returns a context whose reads get chunks of aggregates as they are
 // stored, for a layer that passes them on. They come as *Chunk, in the order and
-// with the times of the index.
+// with the times of the index, cut down to the times that the block answers for.
 func AsStored(ctx context.Context) context.Context { return with(ctx, asStored) }
 
 // IsAsStored tells whether the read was asked for by AsStored.

@@ -19,7 +19,7 @@ var siblings = map[string][]string{
 }
 
 // testOnly are packages that only tests may import.
-var testOnly = []string{"internal/blocktest", "internal/lint", "internal/wiring", "objstore/objstoretest", "query/querytest"}
+var testOnly = []string{"internal/blocktest", "internal/grpcwire/grpctest", "internal/lint", "internal/wiring", "objstore/objstoretest", "query/querytest"}
 
 // forbidden lists foreign imports and the only folders that may have them.
 // A trailing slash forbids everything below.

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -15,6 +16,7 @@ import (
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store"
+	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 // replicaBlocks are two blocks of each of two replicas, of eight series with 40
@@ -54,16 +56,22 @@ func apiOver(tb testing.TB, bkt *objstoretest.Memory, limits query.BudgetOptions
 	if err := hist.Sync(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
+	return handlerOver(tb, hist, query.HandlerOptions{Budget: budget}), budget
+}
+
+// handlerOver is the API over a source behind fan-out and deduplication.
+func handlerOver(tb testing.TB, source storage.ChunkQueryable, opts query.HandlerOptions) http.Handler {
+	tb.Helper()
 	engine, err := query.NewEngine(query.EngineOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	all := query.NewFanout([]storage.ChunkQueryable{hist}, query.FanoutOptions{})
-	h, err := query.NewHandler(engine, dedup.New(all, dedup.Options{ReplicaLabels: []string{"replica"}}), query.HandlerOptions{Budget: budget})
+	all := query.NewFanout([]storage.ChunkQueryable{source}, query.FanoutOptions{})
+	h, err := query.NewHandler(engine, dedup.New(all, dedup.Options{ReplicaLabels: []string{"replica"}}), opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return h, budget
+	return h
 }
 
 // Each limit shows as what it is, whatever the read comes through: an error of
@@ -102,6 +110,50 @@ func TestLimitsThroughAllLayers(t *testing.T) {
 		others.Close()
 		if used := budget.InUse(); used != 0 {
 			t.Errorf("%s: %d bytes are still in use", name, used)
+		}
+	}
+}
+
+// What a store refuses by gRPC the querier that asks it refuses in the same words and
+// by the same status, and so does one that asks that querier.
+func TestLimitsOfRemoteStores(t *testing.T) {
+	bkt := replicaBlocks(t)
+	for name, c := range map[string]struct {
+		limits store.BudgetOptions
+		code   int
+	}{
+		"QueryBytes":   {store.BudgetOptions{QueryBytes: 10_000}, http.StatusUnprocessableEntity},
+		"QuerySeries":  {store.BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity},
+		"QuerySamples": {store.BudgetOptions{QuerySamples: 150}, http.StatusUnprocessableEntity},
+		"TotalBytes":   {store.BudgetOptions{QueryBytes: -1, TotalBytes: 10_000, RetryAfter: 7 * time.Second}, http.StatusTooManyRequests},
+	} {
+		budget, err := store.NewBudget(c.limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hist, err := store.Open(bkt, t.TempDir(), store.Options{Budget: budget})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := hist.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		near, endNear := servedAs(t, hist, storeapi.ServerOptions{Budget: budget}, false)
+		far, endFar := remoteOf(t, query.NewFanout([]storage.ChunkQueryable{near}, query.FanoutOptions{}), false)
+		for hops, source := range []storage.ChunkQueryable{near, far} {
+			w := httptest.NewRecorder()
+			handlerOver(t, source, query.HandlerOptions{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/query?query=count_over_time(up[20m])&time=1200", nil))
+			if w.Code != c.code || !strings.Contains(w.Body.String(), name) {
+				t.Errorf("%s, %d servers between: %d %s", name, 1+hops, w.Code, w.Body)
+			}
+			if retry := w.Header().Get("Retry-After"); (retry == "7") != (c.code == http.StatusTooManyRequests) {
+				t.Errorf("%s, %d servers between: status %d with Retry-After %q", name, 1+hops, w.Code, retry)
+			}
+		}
+		endFar()
+		endNear()
+		if err := hist.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

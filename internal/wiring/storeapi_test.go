@@ -3,16 +3,13 @@ package wiring
 import (
 	"context"
 	"errors"
-	"net"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store/storeapi"
 )
@@ -61,13 +58,13 @@ func twiceBehindGRPC(t testing.TB, tenants map[string][]batch) (storage.ChunkQue
 // remoteOf serves a source in memory and returns it as who asks the server sees it,
 // with a function that ends both.
 func remoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool) (storage.ChunkQueryable, func()) {
-	return meteredRemoteOf(t, source, compressed, nil)
+	return servedAs(t, source, storeapi.ServerOptions{}, compressed)
 }
 
-// meteredRemoteOf is remoteOf with metrics of both sides.
-func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed bool, reg prometheus.Registerer) (storage.ChunkQueryable, func()) {
+// servedAs is remoteOf with options of the server. Its registerer is the client's too.
+func servedAs(t testing.TB, source storage.ChunkQueryable, as storeapi.ServerOptions, compressed bool) (storage.ChunkQueryable, func()) {
 	t.Helper()
-	api, err := storeapi.NewServer(source, storeapi.ServerOptions{Registerer: reg})
+	api, err := storeapi.NewServer(source, as)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,17 +74,8 @@ func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed boo
 	}
 	server := grpc.NewServer(opts...)
 	api.Register(server)
-	l := bufconn.Listen(1 << 20)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///memory", append(dial,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
-	)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: reg})
+	conn, end := grpctest.Start(t, server, dial...)
+	remote, err := storeapi.NewClient(conn, storeapi.ClientOptions{Name: "remote", Registerer: as.Registerer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +83,7 @@ func meteredRemoteOf(t testing.TB, source storage.ChunkQueryable, compressed boo
 		t.Fatal(err)
 	}
 	return remote, func() {
-		err := conn.Close()
-		server.GracefulStop()
-		if err := errors.Join(err, <-served, remote.Close(), api.Close()); err != nil {
+		if err := errors.Join(end(), remote.Close(), api.Close()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/receive"
 	"github.com/varve-tsdb/varve/store"
+	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,7 +87,7 @@ func startInstance(t *testing.T, name string, reg *prometheus.Registry) *instanc
 	engine, err := query.NewEngine(query.EngineOptions{Registerer: i.registerer()})
 	must(err)
 	all := query.NewFanout([]storage.ChunkQueryable{heads, hist}, query.FanoutOptions{})
-	remote, hangUp := meteredRemoteOf(t, all, true, i.registerer())
+	remote, hangUp := servedAs(t, all, storeapi.ServerOptions{Registerer: i.registerer()}, true)
 	api, err := query.NewHandler(engine, dedup.New(remote, dedup.Options{}), query.HandlerOptions{Registerer: i.registerer()})
 	must(err)
 	mux := http.NewServeMux()

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -80,7 +81,7 @@ func newOverloaded(t *testing.T, limits receive.GlobalLimits, dial ...grpc.DialO
 	}
 	server := grpc.NewServer(append(s.GRPCOptions(), grpc.StatsHandler(&o.loads))...)
 	s.Register(server)
-	o.conn = serve(t, server, dial...)
+	o.conn = grpctest.Serve(t, server, dial...)
 	return o
 }
 

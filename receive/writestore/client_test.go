@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -48,7 +49,7 @@ func TestWhatIsSentArrives(t *testing.T) {
 // them for an empty one.
 func TestThanosIsSentOneTenantACall(t *testing.T) {
 	var got []oracle
-	client := NewClient(serve(t, rawPeer(func(_ context.Context, body []byte) error {
+	client := NewClient(grpctest.Serve(t, rawPeer(func(_ context.Context, body []byte) error {
 		o, ok := readOracle(slices.Clone(body))
 		if !ok {
 			return errors.New("no message")
@@ -89,7 +90,7 @@ func TestStatusesOfPeersWithoutTrailers(t *testing.T) {
 		{codes.ResourceExhausted, receive.Retryable, false},
 	} {
 		t.Run(c.code.String(), func(t *testing.T) {
-			client := NewClient(serve(t, rawPeer(func(context.Context, []byte) error {
+			client := NewClient(grpctest.Serve(t, rawPeer(func(context.Context, []byte) error {
 				return status.Error(c.code, "for a reason")
 			})))
 			err := client.Write(t.Context(), request())
@@ -107,7 +108,7 @@ func TestStatusesOfPeersWithoutTrailers(t *testing.T) {
 
 func TestPeerThatIsNotThere(t *testing.T) {
 	server := grpc.NewServer()
-	client := NewClient(serve(t, server))
+	client := NewClient(grpctest.Serve(t, server))
 	if err := client.Write(t.Context(), request()); receive.ReasonOf(err) != receive.ReasonUnavailable {
 		t.Errorf("a server that is no receiver: %v", err)
 	}
@@ -122,7 +123,7 @@ func TestTrailerThatIsNoTrailer(t *testing.T) {
 		"not protobuf":         "\xff",
 		"series that are none": string(refusedFor("out_of_order", false, 2, 1)),
 	} {
-		client := NewClient(serve(t, rawPeer(func(ctx context.Context, _ []byte) error {
+		client := NewClient(grpctest.Serve(t, rawPeer(func(ctx context.Context, _ []byte) error {
 			if err := grpc.SetTrailer(ctx, metadata.Pairs(refusedKey, trailer)); err != nil {
 				t.Error(err)
 			}

@@ -2,47 +2,20 @@ package writestore
 
 import (
 	"context"
-	"net"
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/receive"
 )
 
-// serve runs a gRPC server in memory until the test ends and returns a
+// serveTo runs a Server that hands on to to until the test ends, and returns a
 // connection to it.
-func serve(t testing.TB, server *grpc.Server, opts ...grpc.DialOption) *grpc.ClientConn {
-	t.Helper()
-	l := bufconn.Listen(1 << 20)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///bufconn", append([]grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
-	}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return conn
-}
-
-// serveTo is serve for a Server that hands on to to.
 func serveTo(t testing.TB, to receive.Peer, opts ServerOptions, dial ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	s, err := NewServer(to, opts)
@@ -51,7 +24,7 @@ func serveTo(t testing.TB, to receive.Peer, opts ServerOptions, dial ...grpc.Dia
 	}
 	server := grpc.NewServer(s.GRPCOptions()...)
 	s.Register(server)
-	return serve(t, server, dial...)
+	return grpctest.Serve(t, server, dial...)
 }
 
 // answering is a peer that returns an error.

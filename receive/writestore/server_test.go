@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"pgregory.net/rapid"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/receive"
 )
 
@@ -142,7 +143,7 @@ func TestServerWithoutTheCodecSaysSo(t *testing.T) {
 	}
 	server := grpc.NewServer()
 	s.Register(server)
-	err = NewClient(serve(t, server)).Write(t.Context(), request())
+	err = NewClient(grpctest.Serve(t, server)).Write(t.Context(), request())
 	if err == nil || !strings.Contains(err.Error(), "GRPCOptions") {
 		t.Errorf("the error is %v", err)
 	}
@@ -160,7 +161,7 @@ func TestInterceptorsOfTheHost(t *testing.T) {
 		return next(ctx, req)
 	}))...)
 	s.Register(server)
-	if err := NewClient(serve(t, server)).Write(t.Context(), request()); err != nil {
+	if err := NewClient(grpctest.Serve(t, server)).Write(t.Context(), request()); err != nil {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(methods) != "[/thanos.WriteableStore/RemoteWrite]" || len(to.got) != 1 {

@@ -113,6 +113,7 @@ type Client struct {
 
 	syncing  sync.Mutex // one at a time
 	known    atomic.Pointer[info]
+	last     atomic.Pointer[lastSync]
 	unsorted atomic.Bool // the server has sent series out of order
 }
 
@@ -146,12 +147,43 @@ func SnappyDialOptions(opts ClientOptions) []grpc.DialOption {
 	return grpcwire.SnappyDialOptions(opts.withDefaults().MaxMessageBytes)
 }
 
+// lastSync is how a Sync went.
+type lastSync struct {
+	at  time.Time
+	err error
+}
+
+// LastSync returns when the server was asked last what it holds, by Sync or for a read,
+// and what it failed with. The zero time is never.
+func (c *Client) LastSync() (at time.Time, err error) {
+	if last := c.last.Load(); last != nil {
+		return last.at, last.err
+	}
+	return time.Time{}, nil
+}
+
 // Run calls Sync at once and then every SyncInterval until ctx ends, and then returns
-// nil. Without it the Client asks the server once, when it first needs to know, and
+// nil. It logs what has changed: that the server answers, or fails in a new way.
+// Without it the Client asks the server once, when it first needs to know, and
 // Streams goes by that.
 func (c *Client) Run(ctx context.Context) error {
-	return every.Run(ctx, c.opts.SyncInterval, c.Sync, func(err error) {
-		c.opts.Logger.Warn("a store does not say what it holds, going on with what is known of it", "store", c.opts.Name, "err", err)
+	failing := "" // as it was logged
+	answers := false
+	sync := func(ctx context.Context) error {
+		err := c.Sync(ctx)
+		if err == nil && !answers {
+			c.opts.Logger.Info("a store says what it holds", "store", c.opts.Name, "component", c.Component(), "streams", len(c.known.Load().held))
+			answers, failing = true, ""
+		}
+		return err
+	}
+	return every.Run(ctx, c.opts.SyncInterval, sync, func(err error) {
+		level := slog.LevelDebug
+		if text := err.Error(); text != failing {
+			level, failing = slog.LevelWarn, text
+		}
+		answers = false
+		c.opts.Logger.Log(ctx, level, "a store does not say what it holds, going on with what is known of it", "store", c.opts.Name, "err", err)
 	})
 }
 
@@ -162,9 +194,19 @@ func (c *Client) Sync(ctx context.Context) error {
 	return c.sync(ctx)
 }
 
-func (c *Client) sync(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.SyncTimeout)
+func (c *Client) sync(ctx context.Context) (err error) {
+	began := time.Now()
+	asking, cancel := context.WithTimeout(ctx, c.opts.SyncTimeout)
 	defer cancel()
+	defer func() {
+		if err == nil || ctx.Err() == nil {
+			c.last.Store(&lastSync{began, err})
+		}
+	}()
+	return c.ask(asking)
+}
+
+func (c *Client) ask(ctx context.Context) error {
 	body, err := c.call(ctx, infoMethod, nil)
 	if err != nil {
 		return err
@@ -245,7 +287,7 @@ func (c *Client) callOptions() []grpc.CallOption {
 // outgoing returns the context for a call, with whose behalf it is on.
 func outgoing(ctx context.Context) context.Context {
 	if tenant := readopts.From(ctx).Tenant; tenant != "" {
-		return metadata.AppendToOutgoingContext(ctx, tenantKey, tenant, "thanos-tenant", tenant)
+		return metadata.AppendToOutgoingContext(ctx, tenantKey, tenant, thanosTenantKey, tenant)
 	}
 	return ctx
 }

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/varve-tsdb/varve/internal/grpcwire"
 )
 
 // StatusError is the failure of a call, or what a server says in its place.
@@ -20,6 +23,9 @@ type StatusError struct {
 	Code   codes.Code
 	Text   string // what the server says, or why it could not be asked
 	of     []error
+
+	later      bool // it is worth another try
+	retryAfter time.Duration
 }
 
 // ended counts a call that has ended well, which io.EOF says of a stream, or returns
@@ -40,6 +46,8 @@ func (c *Client) failure(ctx context.Context, method string, err error) error {
 		e.of = append(e.of, cause)
 	}
 	switch e.Code {
+	case codes.Unavailable, codes.ResourceExhausted:
+		e.retryAfter, e.later = grpcwire.RetryAfter(s)
 	case codes.DeadlineExceeded:
 		e.of = append(e.of, context.DeadlineExceeded)
 	case codes.Canceled:
@@ -54,15 +62,27 @@ func methodName(path string) string { return path[strings.LastIndexByte(path, '/
 // Error says what the server said, and where there is one the remedy.
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("%s: %s: %s", methodName(e.Method), e.Code, e.Text)
+	if e.later { // which the text has remedies for
+		return text
+	}
 	switch e.Code {
 	case codes.Unimplemented:
 		text += " (is it a server of the StoreAPI, and does it know the compression?)"
 	case codes.ResourceExhausted:
 		text += " (ask for less, or raise the limit that is named)"
 	case codes.Unavailable:
+		if !unreached(e.Text) {
+			return text
+		}
 		text += " (is the address right, does it serve gRPC, and with the same TLS?)"
 	}
 	return text
+}
+
+// unreached tells whether gRPC says by a text that it has no connection. Only which
+// remedy is named depends on it.
+func unreached(text string) bool {
+	return strings.HasPrefix(text, "connection error:") || strings.HasPrefix(text, "name resolver error:")
 }
 
 // Unwrap returns the errors of the context that the status stands for.
@@ -71,8 +91,15 @@ func (e *StatusError) Unwrap() []error { return e.of }
 // Unavailable reports that the same read may succeed later.
 func (e *StatusError) Unavailable() bool { return e.Code == codes.Unavailable }
 
-// LimitExceeded reports that the read asked for more than a limit allows.
-func (e *StatusError) LimitExceeded() bool { return e.Code == codes.ResourceExhausted }
+// LimitExceeded reports that the read asked for more than a limit allows, whenever it
+// is asked.
+func (e *StatusError) LimitExceeded() bool { return e.Code == codes.ResourceExhausted && !e.later }
+
+// Overloaded reports that the server had no room for the read and said when it may
+// pass, as Varve's do: an hour at most.
+func (e *StatusError) Overloaded() (retryAfter time.Duration, yes bool) {
+	return e.retryAfter, e.later
+}
 
 // Warning is what a server has to say about an answer, which may lack something.
 type Warning struct {

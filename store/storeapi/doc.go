@@ -63,11 +63,15 @@
 //	InvalidArgument    the request makes no sense
 //	ResourceExhausted  a limit: an error with LimitExceeded() bool that says so
 //	Unavailable        not ready: an error with Unavailable() bool that says so
+//	Unavailable        too busy: one with Overloaded() (time.Duration, bool) that
+//	                   says so; when to try again is in google.rpc.RetryInfo
 //	DeadlineExceeded, Canceled
 //	Aborted            the source failed a read that is to be whole
 //	Internal           the source failed
 //
-// A Client makes a *StatusError of it, which has those methods again.
+// A Client makes a *StatusError of it, which has those methods again: so the HTTP API
+// of a querier answers what it would over the source itself. Programs that do not know
+// of the detail, as Thanos' do not, take Unavailable for what it says.
 //
 // # Memory
 //
@@ -92,9 +96,8 @@
 //
 // Their chunks hold five aggregates. A request says how coarse data may be and which
 // aggregates it needs; a Server passes those on as they are stored, and a Client makes
-// of them what the PromQL function in the hints of a Select sees. Chunks travel whole:
-// where a store joins two resolutions at a time that is no end of a chunk, they
-// overlap.
+// of them what the PromQL function in the hints of a Select sees. Where a store joins two
+// resolutions inside of a chunk, that is cut there before it travels.
 //
 // # What Thanos Query needs to know
 //

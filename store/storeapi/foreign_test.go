@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/varve-tsdb/varve/internal/grpcwire"
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
@@ -94,7 +95,7 @@ func says(t testing.TB, info string, frames ...string) *script {
 // client is one of the script.
 func (s *script) client(t testing.TB, opts ClientOptions) *Client {
 	t.Helper()
-	c := newClient(t, serve(t, s.server(t)), opts)
+	c := newClient(t, grpctest.Serve(t, s.server(t)), opts)
 	if s.info != "" {
 		if err := c.Sync(t.Context()); err != nil {
 			t.Fatal(err)
@@ -355,7 +356,7 @@ func TestServerThatDies(t *testing.T) {
 		return stream.Context().Err()
 	}}
 	server = s.server(t)
-	c := newClient(t, serve(t, server), ClientOptions{})
+	c := newClient(t, grpctest.Serve(t, server), ClientOptions{})
 	_, _, err := read(t.Context(), c, nil)
 	var answer *StatusError
 	if !errors.As(err, &answer) || !answer.Unavailable() {
@@ -383,7 +384,7 @@ func TestServerThatTalksRubbish(t *testing.T) {
 		}
 	}
 	// A server that is no store at all.
-	none := newClient(t, serve(t, grpc.NewServer()), ClientOptions{})
+	none := newClient(t, grpctest.Serve(t, grpc.NewServer()), ClientOptions{})
 	var answer *StatusError
 	if err := none.Sync(t.Context()); !errors.As(err, &answer) || answer.Code != codes.Unimplemented || !strings.Contains(err.Error(), "is it a server of the StoreAPI") {
 		t.Errorf("Sync: %v", err)

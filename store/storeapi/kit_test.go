@@ -1,9 +1,7 @@
 package storeapi
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
@@ -13,40 +11,13 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
 	"github.com/varve-tsdb/varve/internal/grpcwire"
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 )
-
-// serve runs a gRPC server in memory until the test ends and returns a connection to
-// it.
-func serve(t testing.TB, server *grpc.Server, opts ...grpc.DialOption) *grpc.ClientConn {
-	t.Helper()
-	l := bufconn.Listen(1 << 20)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///bufconn", append([]grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
-	}, opts...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-		server.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return conn
-}
 
 // way is how a client reaches a source.
 type way struct {
@@ -59,7 +30,7 @@ type way struct {
 // over returns a client of a server over source, which knows what it holds.
 func over(t testing.TB, source storage.ChunkQueryable, w way) *Client {
 	t.Helper()
-	c := newClient(t, serve(t, newServer(t, source, w), w.dial...), w.client)
+	c := newClient(t, grpctest.Serve(t, newServer(t, source, w), w.dial...), w.client)
 	if err := c.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}

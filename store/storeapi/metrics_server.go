@@ -3,6 +3,7 @@ package storeapi
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/varve-tsdb/varve/internal/fairqueue"
 	"github.com/varve-tsdb/varve/internal/registration"
 )
 
@@ -12,6 +13,7 @@ type serverMetrics struct {
 	series     prometheus.Counter
 	chunks     prometheus.Counter
 	bytes      prometheus.Counter
+	queue      *fairqueue.Metrics
 	registered *registration.Set
 }
 
@@ -29,9 +31,10 @@ func newServerMetrics(reg prometheus.Registerer) (*serverMetrics, error) {
 		series: counter("series_total", "Series that were sent."),
 		chunks: counter("chunks_total", "Chunks that were sent."),
 		bytes:  counter("sent_bytes_total", "Bytes of series that were sent, before compression."),
+		queue:  fairqueue.NewMetrics("varve_storeapi_server_queue", "Calls of Series", "MaxQueued", "QueueTimeout"),
 	}
 	var err error
-	m.registered, err = registration.Register(reg, "storeapi.Server", m.requests, m.inFlight, m.series, m.chunks, m.bytes)
+	m.registered, err = registration.Register(reg, "storeapi.Server", append(m.queue.All(), m.requests, m.inFlight, m.series, m.chunks, m.bytes)...)
 	return m, err
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/extlabels"
+	"github.com/varve-tsdb/varve/internal/fairqueue"
 	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
@@ -49,6 +50,22 @@ type ServerOptions struct {
 	// Ready says why the source cannot answer yet, or nil. Until then Info fails,
 	// and Thanos Query does not list the store. Nil is always ready.
 	Ready func() error
+	// MaxConcurrent calls of Series are answered at a time; more wait in a queue, by
+	// tenant: when one ends, the next is of the tenant that has the fewest running. A
+	// call whose client has not read for a second gives its place up for the time, so
+	// that more than so many may be under way. Default 20, as with Thanos; negative
+	// means no limit.
+	MaxConcurrent int
+	// MaxQueued calls wait; more are refused with a *BusyError. Default 10 times
+	// MaxConcurrent.
+	MaxQueued int
+	// QueueTimeout is how long a call waits for its turn, unless its client gives up
+	// before, until it is refused with a *BusyError. Default 1 minute.
+	QueueTimeout time.Duration
+	// Budget limits what a call may take, and all together: the memory of sources
+	// that ask it, as a bucket of package store does, and series and samples of any
+	// source. Nil means no limits but those of the source.
+	Budget *Budget
 	// Registerer for metrics; nil is none.
 	Registerer prometheus.Registerer
 }
@@ -60,6 +77,7 @@ type Server struct {
 	source  storage.ChunkQueryable
 	opts    ServerOptions
 	metrics *serverMetrics
+	queue   *fairqueue.Queue // of calls of Series, nil if there is no limit
 	pool    mem.BufferPool
 	parser  parser.Parser
 }
@@ -77,11 +95,13 @@ type (
 
 // NewServer returns a Server over source. What optional interfaces of package query
 // it has are used: Streams for Info, ChunkQuerierWithout, ExemplarQuerier and
-// MetricMetadata. The error is about metrics that are on the registry already.
+// MetricMetadata. The error says what is wrong with the options, or that the
+// metrics are on the registry already.
 func NewServer(source storage.ChunkQueryable, opts ServerOptions) (*Server, error) {
-	if opts.Component == "" {
-		opts.Component = "store"
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("storeapi server options: %w", err)
 	}
+	opts = opts.withDefaults()
 	pool, err := mem.NewBinaryTieredBufferPool(12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
 	if err != nil {
 		return nil, fmt.Errorf("storeapi server: %w", err)
@@ -89,6 +109,9 @@ func NewServer(source storage.ChunkQueryable, opts ServerOptions) (*Server, erro
 	s := &Server{source: source, opts: opts, pool: pool, parser: parser.NewParser(parser.Options{})}
 	if s.metrics, err = newServerMetrics(opts.Registerer); err != nil {
 		return nil, err
+	}
+	if opts.MaxConcurrent > 0 {
+		s.queue = fairqueue.New(fairqueue.Options{Concurrent: opts.MaxConcurrent, Queued: opts.MaxQueued, Wait: opts.QueueTimeout}, s.metrics.queue)
 	}
 	return s, nil
 }
@@ -203,7 +226,10 @@ func withoutCodec(err error) error {
 // tenantKey is the metadata in which a Client says on whose behalf it reads, where
 // the read options do. It narrows a read. Thanos' key thanos-tenant does not: Thanos
 // Query sends it always.
-const tenantKey = "varve-tenant"
+const (
+	tenantKey       = "varve-tenant"
+	thanosTenantKey = "thanos-tenant"
+)
 
 // reading returns the context for a read of the source, whose data may be as coarse
 // as resolution, in ms. Chunks of downsampled blocks are passed on as they are.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/varve-tsdb/varve/internal/grpcwire"
+	"github.com/varve-tsdb/varve/internal/refusal"
 )
 
 // requestError is a request that makes no sense.
@@ -44,6 +46,9 @@ func (s *Server) statusOf(ctx context.Context, method string, err error) error {
 	}
 	code := codeOf(ctx, err)
 	s.metrics.requests.WithLabelValues(method, code.String()).Inc()
+	if kind, after := refusal.Of(err); kind == refusal.Busy && code == codes.Unavailable {
+		return grpcwire.Later(code, clip(err.Error()), after)
+	}
 	return status.Error(code, clip(err.Error()))
 }
 
@@ -64,16 +69,10 @@ func codeOf(ctx context.Context, err error) codes.Code {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Code()
 	}
-	// What is too much for the moment may pass later, which no limit says of itself.
-	if busy, ok := errors.AsType[overloaded](err); ok {
-		if _, later := busy.Overloaded(); later {
-			return codes.Unavailable
-		}
-	}
-	if limit, ok := errors.AsType[limited](err); ok && limit.LimitExceeded() {
+	switch kind, _ := refusal.Of(err); kind {
+	case refusal.Final:
 		return codes.ResourceExhausted
-	}
-	if away, ok := errors.AsType[unavailable](err); ok && away.Unavailable() {
+	case refusal.Busy, refusal.Away:
 		return codes.Unavailable
 	}
 	var sent *sentError
@@ -91,20 +90,3 @@ func codeOf(ctx context.Context, err error) codes.Code {
 	}
 	return codes.Internal
 }
-
-// unavailable, limited and overloaded are what errors have that say what they are; see package
-// query.
-type (
-	unavailable interface {
-		error
-		Unavailable() bool
-	}
-	limited interface {
-		error
-		LimitExceeded() bool
-	}
-	overloaded interface {
-		error
-		Overloaded() (retryAfter time.Duration, yes bool)
-	}
-)

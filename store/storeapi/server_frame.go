@@ -25,6 +25,7 @@ const (
 // memory the chunks are in.
 type frameWriter struct {
 	stream  grpc.ServerStream
+	turn    *turn
 	batch   int64 // series in a message
 	pool    mem.BufferPool
 	metrics *serverMetrics
@@ -134,7 +135,7 @@ func (w *frameWriter) warn(text string) error {
 }
 
 func (w *frameWriter) send(m any) error {
-	if err := w.stream.SendMsg(m); err != nil {
+	if err := w.turn.send(func() error { return w.stream.SendMsg(m) }); err != nil {
 		return &sentError{err}
 	}
 	return nil

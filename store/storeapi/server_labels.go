@@ -21,7 +21,9 @@ func (s *Server) labels(ctx context.Context, body []byte, values bool) (encoded,
 	if values && slices.Contains(req.without, req.label) {
 		return nil, nil
 	}
-	res, err := s.readLabels(reading(ctx, req.strict, 0), req)
+	ctx, closed := s.account(reading(ctx, req.strict, 0))
+	defer closed()
+	res, err := s.readLabels(ctx, req)
 	return res, sourceError(err, req.strict)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"google.golang.org/grpc"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
@@ -24,12 +25,19 @@ func (s *Server) series(body []byte, stream grpc.ServerStream) error {
 	if err != nil {
 		return &requestError{err}
 	}
-	return s.sendSeries(reading(stream.Context(), req.strict, req.maxResolution), req, stream)
+	turn, err := s.enter(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer turn.end()
+	ctx, closed := s.account(reading(stream.Context(), req.strict, req.maxResolution))
+	defer closed()
+	return s.sendSeries(ctx, req, stream, turn)
 }
 
 // sendSeries reads what is asked for and sends it as it comes: SendMsg waits for a
 // reader that is slow, and so does the source.
-func (s *Server) sendSeries(ctx context.Context, req *seriesRequest, stream grpc.ServerStream) (err error) {
+func (s *Server) sendSeries(ctx context.Context, req *seriesRequest, stream grpc.ServerStream, turn *turn) (err error) {
 	q, err := s.querier(req.mint, req.maxt, req.without)
 	if err != nil {
 		return sourceError(err, req.strict)
@@ -38,8 +46,8 @@ func (s *Server) sendSeries(ctx context.Context, req *seriesRequest, stream grpc
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	set := q.Select(ctx, true, req.selectHints(), req.matchers...)
-	w := &frameWriter{stream: stream, batch: req.batch, pool: s.pool, metrics: s.metrics}
-	if err := s.copySeries(req, set, w); err != nil {
+	w := &frameWriter{stream: stream, turn: turn, batch: req.batch, pool: s.pool, metrics: s.metrics}
+	if err := s.copySeries(readcost.From(ctx), req, set, w); err != nil {
 		return err
 	}
 	if err := set.Err(); err != nil {
@@ -57,7 +65,7 @@ func (s *Server) sendSeries(ctx context.Context, req *seriesRequest, stream grpc
 }
 
 // copySeries sends the series of a set, as many as the request wants.
-func (s *Server) copySeries(req *seriesRequest, set storage.ChunkSeriesSet, w *frameWriter) error {
+func (s *Server) copySeries(cost *readcost.Cost, req *seriesRequest, set storage.ChunkSeriesSet, w *frameWriter) error {
 	var (
 		it   chunks.Iterator
 		last labels.Labels
@@ -75,19 +83,17 @@ func (s *Server) copySeries(req *seriesRequest, set storage.ChunkSeriesSet, w *f
 			}
 			sent++
 			last = ls
+			if err := cost.Returned(1, 0, 0); err != nil {
+				return err
+			}
 		}
 		lost, known := sortedsets.Removed(series)
 		known = known && req.removed && len(req.without) > 0
 		w.begin(ls, lost, known)
 		if !req.skipChunks {
 			it = series.Iterator(it)
-			for it.Next() {
-				if err := w.add(it.At(), req.aggregates); err != nil {
-					return err
-				}
-			}
-			if err := it.Err(); err != nil {
-				return sourceError(err, req.strict)
+			if err := copyChunks(cost, req, it, w); err != nil {
+				return err
 			}
 		}
 		if err := w.end(req.skipChunks); err != nil {
@@ -95,6 +101,21 @@ func (s *Server) copySeries(req *seriesRequest, set storage.ChunkSeriesSet, w *f
 		}
 	}
 	return nil
+}
+
+func copyChunks(cost *readcost.Cost, req *seriesRequest, it chunks.Iterator, w *frameWriter) error {
+	for it.Next() {
+		m := it.At()
+		if m.Chunk != nil {
+			if err := cost.Returned(0, 1, m.Chunk.NumSamples()); err != nil {
+				return err
+			}
+		}
+		if err := w.add(m, req.aggregates); err != nil {
+			return err
+		}
+	}
+	return sourceError(it.Err(), req.strict)
 }
 
 // selectHints are those for the source. Where series are left out here it must not

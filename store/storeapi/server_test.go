@@ -20,10 +20,9 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-tsdb/varve/internal/grpcwire/grpctest"
 	"github.com/varve-tsdb/varve/internal/readopts"
 	"github.com/varve-tsdb/varve/query/querytest"
 )
@@ -93,10 +92,16 @@ func series(ls labels.Labels, metas ...chunks.Meta) storage.ChunkSeries {
 type (
 	awayError  struct{ error }
 	limitError struct{ error }
+	busyError  struct {
+		error
+		after time.Duration
+	}
 )
 
 func (awayError) Unavailable() bool    { return true }
 func (limitError) LimitExceeded() bool { return true }
+
+func (e busyError) Overloaded() (time.Duration, bool) { return e.after, true }
 
 // What a source fails with comes out of the client as the same kind of error.
 func TestErrorsComeThrough(t *testing.T) {
@@ -104,9 +109,11 @@ func TestErrorsComeThrough(t *testing.T) {
 		err                  error
 		whole, inPart        codes.Code
 		away, limited, ended bool
+		busy                 bool // for 1.5 seconds
 	}{
 		"not ready": {err: awayError{errors.New("not now")}, whole: codes.Unavailable, inPart: codes.Unavailable, away: true},
 		"a limit":   {err: fmt.Errorf("more: %w", limitError{errors.New("too much")}), whole: codes.ResourceExhausted, inPart: codes.ResourceExhausted, limited: true},
+		"too busy":  {err: fmt.Errorf("wait: %w", busyError{errors.New("no room"), 1500 * time.Millisecond}), whole: codes.Unavailable, inPart: codes.Unavailable, away: true, busy: true},
 		"late":      {err: context.DeadlineExceeded, whole: codes.DeadlineExceeded, inPart: codes.DeadlineExceeded, ended: true},
 		"any other": {err: errors.New("broken"), whole: codes.Aborted, inPart: codes.Internal},
 	} {
@@ -122,6 +129,10 @@ func TestErrorsComeThrough(t *testing.T) {
 					if !errors.As(err, &answer) || answer.Code != code || answer.Unavailable() != c.away || answer.LimitExceeded() != c.limited ||
 						errors.Is(err, context.DeadlineExceeded) != c.ended || !strings.Contains(err.Error(), c.err.Error()) {
 						t.Errorf("%s: %v, want %s", name, err, code)
+						continue
+					}
+					if after, busy := answer.Overloaded(); busy != c.busy || busy && after != 1500*time.Millisecond {
+						t.Errorf("%s: %v is worth a try after %s: %v", name, err, after, busy)
 					}
 				}
 				q.Close()
@@ -405,7 +416,7 @@ func TestInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := newClient(t, serve(t, newServer(t, model, way{server: ServerOptions{Component: "receive", Ready: gate}})), ClientOptions{})
+	c := newClient(t, grpctest.Serve(t, newServer(t, model, way{server: ServerOptions{Component: "receive", Ready: gate}})), ClientOptions{})
 	var answer *StatusError
 	if err := c.Sync(t.Context()); !errors.As(err, &answer) || !answer.Unavailable() || !strings.Contains(err.Error(), "not known yet") {
 		t.Errorf("before it is ready: %v", err)
@@ -436,7 +447,7 @@ func TestInfo(t *testing.T) {
 // A source without exemplars and metadata has none, and does not fail.
 func TestServersWithoutExtras(t *testing.T) {
 	synced := over(t, bare{querytest.NewModel(querytest.Data{})}, way{})
-	unknown := newClient(t, serve(t, (&script{}).server(t)), ClientOptions{})
+	unknown := newClient(t, grpctest.Serve(t, (&script{}).server(t)), ClientOptions{})
 	for _, c := range []*Client{synced, unknown} {
 		q, err := c.ExemplarQuerier(t.Context())
 		if err != nil {
@@ -454,7 +465,7 @@ func TestServersWithoutExtras(t *testing.T) {
 // Two servers and two clients in a process that has a codec and messages of its own
 // by the same names: neither side notices.
 func TestTwoOfEverythingBesideTheHosts(t *testing.T) {
-	before := foreign.Load()
+	before := grpctest.Foreign()
 	reg := prometheus.NewRegistry()
 	for i := range 2 {
 		name := prometheus.WrapRegistererWith(prometheus.Labels{"n": fmt.Sprint(i)}, reg)
@@ -462,19 +473,10 @@ func TestTwoOfEverythingBesideTheHosts(t *testing.T) {
 		w.server.Registerer, w.client.Registerer = name, name
 		model := querytest.NewModel(querytest.Kinds(labels.FromStrings("n", fmt.Sprint(i))))
 		server := newServer(t, model, w)
-		server.RegisterService(&grpc.ServiceDesc{
-			ServiceName: "host.Echo", HandlerType: (*any)(nil),
-			Methods: []grpc.MethodDesc{{MethodName: "Echo", Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-				m := &hostMessage{}
-				return m, decode(m)
-			}}},
-		}, struct{}{})
-		conn := serve(t, server, w.dial...)
+		grpctest.RegisterHost(server)
+		conn := grpctest.Serve(t, server, w.dial...)
 		c := newClient(t, conn, w.client)
-		got := &hostMessage{}
-		if err := conn.Invoke(t.Context(), "/host.Echo/Echo", &hostMessage{"text"}, got); err != nil || got.text != "text" {
-			t.Errorf("the host's own service answers %q, %v", got.text, err)
-		}
+		grpctest.CheckHost(t, conn)
 		if err := c.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -494,12 +496,10 @@ func TestTwoOfEverythingBesideTheHosts(t *testing.T) {
 			t.Errorf("%d series, %v", n, err)
 		}
 	}
-	if n := foreign.Load() - before; n != 0 {
+	if n := grpctest.Foreign() - before; n != 0 {
 		t.Errorf("the host's codec was given %d messages that are not its own", n)
 	}
-	if encoding.GetCodecV2(proto.Name) != (hostCodec{}) || encoding.GetCompressor("snappy") != nil {
-		t.Error("what is registered for the process has changed")
-	}
+	grpctest.CheckOccupied(t)
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("metrics: %v, %v", problems, err)
 	}
@@ -548,21 +548,19 @@ func TestServerWithoutTheCodecSaysSo(t *testing.T) {
 	}
 	g := grpc.NewServer()
 	s.Register(g)
-	c := newClient(t, serve(t, g), ClientOptions{})
-	before := foreign.Load()
+	c := newClient(t, grpctest.Serve(t, g), ClientOptions{})
 	if err := c.Sync(t.Context()); err == nil || !strings.Contains(err.Error(), "GRPCOptions") {
 		t.Errorf("Info: %v", err)
 	}
 	if _, _, err := read(t.Context(), c, nil); err == nil { // gRPC answers a stream itself
 		t.Error("Series is answered")
 	}
-	foreign.Store(before)
 }
 
 // Run asks at once and again, and ends with its context.
 func TestRunFollowsTheServer(t *testing.T) {
 	model := querytest.NewModel(querytest.Data{})
-	c := newClient(t, serve(t, newServer(t, model, way{})), ClientOptions{SyncInterval: time.Millisecond})
+	c := newClient(t, grpctest.Serve(t, newServer(t, model, way{})), ClientOptions{SyncInterval: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- c.Run(ctx) }()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -15,28 +16,34 @@ import (
 	"github.com/varve-tsdb/varve/store"
 )
 
-// Query is the flags of whoever answers PromQL: what queries may take.
+// Query is the flags of what reads may take: queries in PromQL, and calls of the
+// StoreAPI. Errors name a limit as the library does, which the help of its flag says.
 type Query struct {
 	timeout, slow                   Duration
 	concurrent, samples             Count
 	queryBytes, totalBytes, fetched Size
-	series, requestSamples          Count
+	series, requestSamples, blocks  Count
 	thousandRequests, perGiga       Price
 }
 
-// Register defines the flags, with the names that Thanos and Prometheus have for
-// them where they have one.
+// Register defines the flags of whoever reads anything, with the names that Thanos and
+// Prometheus have for them where they have one.
 func (q *Query) Register(flags *flag.FlagSet) {
 	q.timeout, q.concurrent, q.samples, q.queryBytes, q.totalBytes = Duration(2*time.Minute), 20, 50_000_000, 512<<20, 2<<30
 	flags.Var(&q.timeout, "query.timeout", "`duration` after which a query is ended")
-	flags.Var(&q.concurrent, "query.max-concurrent", "`number` of queries that run at a time; others wait")
-	flags.Var(&q.samples, "query.max-samples", "`number` of samples that one query may compute with at a time")
-	flags.Var(&q.queryBytes, "query.max-bytes", "`size` of the memory that one query may take for postings, series and chunks, such as 512MiB; 0 means no limit")
-	flags.Var(&q.totalBytes, "query.max-total-bytes", "`size` of the memory that all queries together may take for the same; 0 means no limit")
-	flags.Var(&q.series, "store.limits.request-series", "`number` of series that one query may get; 0 means no limit")
-	flags.Var(&q.requestSamples, "store.limits.request-samples", "`number` of samples in the chunks that one query may get; 0 means no limit")
-	flags.Var(&q.fetched, "store.grpc.downloaded-bytes-limit", "`size` of what one query may read of the bucket; 0 means no limit")
+	flags.Var(&q.concurrent, "query.max-concurrent", "`number` of queries that run at a time; others wait (MaxConcurrent)")
+	flags.Var(&q.samples, "query.max-samples", "`number` of samples that one query may compute with at a time (MaxSamples)")
+	flags.Var(&q.queryBytes, "query.max-bytes", "`size` of the memory that one query may take for postings, series and chunks, such as 512MiB; 0 means no limit (QueryBytes)")
+	flags.Var(&q.totalBytes, "query.max-total-bytes", "`size` of the memory that all queries together may take for the same; 0 means no limit (TotalBytes)")
+	flags.Var(&q.series, "store.limits.request-series", "`number` of series that one query, or one call of the StoreAPI, may get; 0 means no limit (QuerySeries)")
+	flags.Var(&q.requestSamples, "store.limits.request-samples", "`number` of samples in the chunks that one query, or one call of the StoreAPI, may get; 0 means no limit (QuerySamples)")
 	flags.Var(&q.slow, "query.slow", "`duration` from which on a query gets a line in the log; 0 means never")
+}
+
+// RegisterBucket defines the flags of whoever reads blocks in a bucket, too.
+func (q *Query) RegisterBucket(flags *flag.FlagSet) {
+	flags.Var(&q.blocks, "store.limits.request-blocks", "`number` of blocks that one query, or one call of the StoreAPI, may look into; 0 means no limit (QueryBlocks)")
+	flags.Var(&q.fetched, "store.grpc.downloaded-bytes-limit", "`size` of what one query, or one call of the StoreAPI, may read of the bucket; 0 means no limit (QueryFetch)")
 	flags.Var(&q.thousandRequests, "objstore.price-per-1000-requests", "`price` of 1000 reading requests of the bucket in USD, to show what queries cost")
 	flags.Var(&q.perGiga, "objstore.price-per-gigabyte", "`price` of a gigabyte read of the bucket in USD, to show what queries cost")
 }
@@ -44,7 +51,18 @@ func (q *Query) Register(flags *flag.FlagSet) {
 // Check tells what of the flags does not go together.
 func (q *Query) Check() error {
 	if q.totalBytes > 0 && q.queryBytes > q.totalBytes {
-		return fmt.Errorf("--query.max-bytes is %d, more than the %d of --query.max-total-bytes: no query could ever use it", q.queryBytes, q.totalBytes)
+		return fmt.Errorf("--query.max-bytes is %s, more than the %s of --query.max-total-bytes: no query could ever use it", &q.queryBytes, &q.totalBytes)
+	}
+	for _, one := range []struct {
+		name  string
+		value Count
+	}{{"query.max-concurrent", q.concurrent}, {"query.max-samples", q.samples}} {
+		if one.value == 0 {
+			return fmt.Errorf("--%s is 0: no query could ever run", one.name)
+		}
+	}
+	if q.timeout == 0 {
+		return errors.New("--query.timeout is 0: no query could ever end")
 	}
 	return nil
 }
@@ -53,7 +71,7 @@ func (q *Query) Check() error {
 func (q *Query) Budget(reg prometheus.Registerer) (*query.Budget, error) {
 	return query.NewBudget(query.BudgetOptions{
 		QueryBytes: orNone(q.queryBytes), TotalBytes: orNone(q.totalBytes), QueryFetch: int64(q.fetched),
-		QuerySeries: int64(q.series), QuerySamples: int64(q.requestSamples), Registerer: reg,
+		QuerySeries: int64(q.series), QuerySamples: int64(q.requestSamples), QueryBlocks: int(q.blocks), Registerer: reg,
 		Names: limitNames(),
 	})
 }
@@ -65,14 +83,18 @@ func (q *Query) Engine(log *slog.Logger, reg prometheus.Registerer) (promql.Quer
 	})
 }
 
-// Handler is options for a handler by the flags, which also shows the blocks of hist.
+// Handler is options for a handler by the flags, which also shows the blocks of hist,
+// if that is not nil.
 func (q *Query) Handler(budget *query.Budget, hist *store.Bucket, log *slog.Logger, reg prometheus.Registerer) query.HandlerOptions {
-	return query.HandlerOptions{
-		Status: map[string]func() any{"blocks": func() any { return hist.Blocks() }},
+	opts := query.HandlerOptions{
 		Budget: budget, SlowQuery: time.Duration(q.slow),
 		Prices: query.Prices{ThousandRequests: float64(q.thousandRequests), Gigabyte: float64(q.perGiga)},
 		Logger: log, Registerer: reg,
 	}
+	if hist != nil {
+		opts.Status = map[string]func() any{"blocks": func() any { return hist.Blocks() }}
+	}
+	return opts
 }
 
 // orNone is a limit in the library's notation, where negative is none and zero

@@ -9,5 +9,6 @@ func limitNames() map[string]string {
 		"QueryFetch":   "--store.grpc.downloaded-bytes-limit",
 		"QuerySeries":  "--store.limits.request-series",
 		"QuerySamples": "--store.limits.request-samples",
+		"QueryBlocks":  "--store.limits.request-blocks",
 	}
 }

@@ -10,7 +10,9 @@ import (
 // such a flag.
 func TestRefusalsNameFlags(t *testing.T) {
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
-	new(Query).Register(flags)
+	var all Query
+	all.Register(flags)
+	all.RegisterBucket(flags)
 	for limit, name := range limitNames() {
 		if flags.Lookup(strings.TrimPrefix(name, "--")) == nil {
 			t.Errorf("there is no flag %s for %s", name, limit)

@@ -16,6 +16,7 @@ func parseQuery(t *testing.T, args ...string) (*Query, error) {
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	q.Register(flags)
+	q.RegisterBucket(flags)
 	return &q, flags.Parse(args)
 }
 
@@ -32,6 +33,7 @@ func TestQueryFlags(t *testing.T) {
 		{[]string{"--query.max-bytes=0", "--query.max-total-bytes=0", "--store.grpc.downloaded-bytes-limit=1000"}, "QueryFetch"},
 		{[]string{"--query.max-bytes=0", "--query.max-total-bytes=0", "--store.limits.request-series=5"}, "QuerySeries"},
 		{[]string{"--query.max-bytes=0", "--query.max-total-bytes=0", "--store.limits.request-samples=5"}, "QuerySamples"},
+		{[]string{"--query.max-bytes=0", "--query.max-total-bytes=0", "--store.limits.request-blocks=5"}, "QueryBlocks"},
 	} {
 		q, err := parseQuery(t, c.args...)
 		if err != nil {
@@ -42,7 +44,7 @@ func TestQueryFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 		cost := budget.Open()
-		err = errors.Join(cost.Fetch(2000), cost.Returned(6, 6, 6), cost.Take(0, 3<<30))
+		err = errors.Join(cost.Fetch(2000), cost.Returned(6, 6, 6), cost.Blocks(6), cost.Take(0, 3<<30))
 		limit := &query.LimitError{}
 		if got := errors.As(err, &limit); got != (c.limit != "") || limit.Limit != c.limit {
 			t.Errorf("%v: %v, want %q", c.args, err, c.limit)

@@ -2,29 +2,45 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store/storeapi"
 )
 
 // GRPC is the flags of a gRPC server, by the names that Thanos gives them.
 type GRPC struct {
-	Address string
-	TLS     ServerTLS
+	Address    string
+	TLS        ServerTLS
+	concurrent Count
 }
 
 // Define defines the flags.
 func (g *GRPC) Define(flags *flag.FlagSet, address, what string) {
 	flags.StringVar(&g.Address, "grpc-address", address, "`address` "+what)
+	g.concurrent = 20
+	flags.Var(&g.concurrent, "store.grpc.series-max-concurrency", "`number` of calls of Series that run at a time; others wait; 0 means no limit (MaxConcurrent)")
 	g.TLS.Define(flags, "grpc-server-tls", "--grpc-address")
+}
+
+// Options are those of a server of the StoreAPI by the flags.
+func (g *GRPC) Options(component string, budget *query.Budget, reg prometheus.Registerer) storeapi.ServerOptions {
+	opts := storeapi.ServerOptions{Component: component, MaxConcurrent: int(g.concurrent), Budget: budget, Registerer: reg}
+	if g.concurrent == 0 {
+		opts.MaxConcurrent = -1
+	}
+	return opts
 }
 
 // Credentials are the options of a server that the flags ask for, if any.
@@ -70,8 +86,8 @@ type Endpoints struct {
 // Define defines the flags.
 func (e *Endpoints) Define(flags *flag.FlagSet) {
 	flags.Var(&e.Addresses, "endpoint", "`address` of a server of the StoreAPI, as host:port (repeatable)")
-	flags.Var(&e.Addresses, "store", "the same by an older name")
-	flags.StringVar(&e.compression, "grpc-compression", "none", "compression of what goes to and comes from endpoints: none or snappy")
+	flags.Var(&e.Addresses, "store", "`address`: the same as --endpoint, by an older name")
+	flags.StringVar(&e.compression, "grpc-compression", "none", "`name` of the compression of what goes to and comes from endpoints: none or snappy")
 	e.tls.Define(flags, "grpc-client-tls", "grpc-client-server-name", "endpoints")
 }
 
@@ -89,11 +105,10 @@ func (e *Endpoints) Open(log *slog.Logger, reg prometheus.Registerer) (clients [
 	}
 	seen := map[string]bool{}
 	for _, address := range e.Addresses {
-		if _, _, err := net.SplitHostPort(address); err != nil || seen[address] {
+		if err := checkEndpoint(address, seen); err != nil {
 			closeAll()
-			return nil, nil, fmt.Errorf("--endpoint %s: it has to be host:port, and each only once; discovery by DNS or files is not there", address)
+			return nil, nil, fmt.Errorf("--endpoint %s: %w", address, err)
 		}
-		seen[address] = true
 		conn, err := grpc.NewClient(address, dial...)
 		if err == nil {
 			conns = append(conns, conn)
@@ -109,6 +124,22 @@ func (e *Endpoints) Open(log *slog.Logger, reg prometheus.Registerer) (clients [
 		}
 	}
 	return clients, closeAll, nil
+}
+
+// checkEndpoint refuses an address that is none, or in seen, to which it adds it.
+func checkEndpoint(address string, seen map[string]bool) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || strings.ContainsAny(host, "/+") {
+		return errors.New("it has to be host:port, such as 127.0.0.1:10901, without a scheme; discovery by DNS or files is not there")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%q is not a port, which is a number from 1 to 65535", port)
+	}
+	if seen[address] {
+		return errors.New("it is given twice, and each endpoint may be only once")
+	}
+	seen[address] = true
+	return nil
 }
 
 func (e *Endpoints) dialOptions(log *slog.Logger) ([]grpc.DialOption, error) {

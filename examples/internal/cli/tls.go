@@ -32,15 +32,15 @@ func (s *ServerTLS) Define(flags *flag.FlagSet, prefix, what string) {
 // Config returns what the flags say, for connections that speak protocol. It is
 // nil if they ask for no TLS.
 func (s *ServerTLS) Config(log *slog.Logger, protocol string) (*tls.Config, error) {
+	least, err := leastVersion(s.prefix, s.least)
+	if err != nil {
+		return nil, err
+	}
 	if s.cert == "" && s.key == "" {
 		if s.clientCA != "" {
 			return nil, fmt.Errorf("%[1]s-client-ca without TLS checks no client: give %[1]s-cert and %[1]s-key too, or leave it out", s.prefix)
 		}
 		return nil, nil
-	}
-	least, err := leastVersion(s.prefix, s.least)
-	if err != nil {
-		return nil, err
 	}
 	pair, err := openKeyPair(s.prefix, s.cert, s.key, log)
 	if err != nil {
@@ -80,6 +80,13 @@ func (c *ClientTLS) Define(flags *flag.FlagSet, prefix, nameFlag, servers string
 
 // Config returns what the flags say. It is nil if they ask for no TLS.
 func (c *ClientTLS) Config(log *slog.Logger) (*tls.Config, error) {
+	if c.prefix == "" { // no flags are defined
+		return nil, nil
+	}
+	least, err := leastVersion(c.prefix, c.least)
+	if err != nil {
+		return nil, err
+	}
 	if !c.secure {
 		for _, f := range []struct {
 			name  string
@@ -96,10 +103,6 @@ func (c *ClientTLS) Config(log *slog.Logger) (*tls.Config, error) {
 			}
 		}
 		return nil, nil
-	}
-	least, err := leastVersion(c.prefix, c.least)
-	if err != nil {
-		return nil, err
 	}
 	config := &tls.Config{MinVersion: least, ServerName: c.serverName, InsecureSkipVerify: c.skipVerify}
 	if c.cert != "" || c.key != "" {
