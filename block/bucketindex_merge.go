@@ -8,7 +8,8 @@ import (
 )
 
 // mergeIndex returns what all objects of an index say together, sorted by ULID.
-// It does not depend on their order.
+// It does not depend on their order. The result may be part of one of them, and must
+// not be changed.
 //
 // A block is there if any object says so that no other one replaces, and has
 // the markers that any says it has: who wrote an object did not know of those
@@ -16,6 +17,9 @@ import (
 // against none that replaces what says so: its block was put back since.
 func mergeIndex(objects []*indexObject) []Entry {
 	objects = notReplaced(objects)
+	if len(objects) == 1 && len(objects[0].gone) == 0 {
+		return objects[0].entries
+	}
 	put, gone := map[ulid.ULID]bool{}, map[ulid.ULID]bool{}
 	n := 0
 	for _, o := range objects {

@@ -131,8 +131,8 @@ func asFound(e Entry, r fetched) Entry {
 	if e.Meta == nil {
 		e.MetaWritten = time.Time{}
 	}
-	if e.Deletion == nil && r.deletion.Kind != 0 {
-		e.Deletion = &r.deletion
+	if e.Deletion == nil && r.markErr == nil {
+		e.Deletion = r.deletion
 	}
 	return e
 }

@@ -32,6 +32,8 @@ type Entry struct {
 	HasMeta bool
 	// Marks are the markers that are there.
 	Marks MarkKinds
+	// reread: meta.json is to be read, though it may be known.
+	reread bool
 	// Meta is the content of meta.json if the Lister knows it, and nil
 	// otherwise: then the Fetcher reads it.
 	Meta *Meta
@@ -47,9 +49,6 @@ type Entry struct {
 	// DataWritten is when the youngest of the block's index and chunks was
 	// written, zero if unknown.
 	DataWritten time.Time
-
-	// reread: meta.json is to be read, though it may be known.
-	reread bool
 }
 
 // wrote notes that an object of the block was written at a time.

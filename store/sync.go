@@ -116,10 +116,11 @@ func (b *Bucket) apply(view *block.View) bool {
 			}
 		}
 	}
-	var next, changed []*openBlock
+	next := make([]*openBlock, 0, len(view.Blocks))
+	var changed []*openBlock
 	opened := 0
 	for _, m := range view.Blocks {
-		written := view.DataWritten[m.ULID]
+		written := view.DataWritten(m.ULID)
 		if known := old[m.ULID]; known != nil {
 			same := known.content == contentVersion(m, written)
 			if same && known.described(m) {
