@@ -16,6 +16,9 @@ func (w *indexWire) entry(e *Entry) {
 	known, marked := e.Meta != nil, e.Deletion != nil
 	w.flags(&e.HasMeta, &known, &marked)
 	small(w, &e.Marks)
+	made := ulid.Time(e.ID.Time())
+	w.written(&e.MetaWritten, made)
+	w.written(&e.DataWritten, made)
 	if w.reading && known {
 		e.Meta = &Meta{ULID: e.ID}
 	}
@@ -32,6 +35,25 @@ func (w *indexWire) entry(e *Entry) {
 		if err := e.Meta.Validate(); err != nil {
 			w.fail(fmt.Errorf("block %s: %w", e.ID, err))
 		}
+	}
+}
+
+// written is the time of an object, told as the distance to a time that is not
+// far. What a millisecond lacks is 0 in most buckets.
+func (w *indexWire) written(t *time.Time, near time.Time) {
+	unset := t.IsZero()
+	w.flags(&unset)
+	if unset {
+		return
+	}
+	ms, rest := t.UnixMilli()-near.UnixMilli(), int64(t.Nanosecond()%1e6)
+	w.int(&ms)
+	w.int(&rest)
+	if w.reading && (ms < -1<<53 || ms > 1<<53 || rest < 0 || rest >= 1e6) {
+		w.fail(fmt.Errorf("an object was written %d ms and %d ns from its block's time", ms, rest))
+	}
+	if w.reading && w.err == nil {
+		*t = time.UnixMilli(near.UnixMilli() + ms).Add(time.Duration(rest)).UTC()
 	}
 }
 

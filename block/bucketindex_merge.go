@@ -8,7 +8,8 @@ import (
 )
 
 // mergeIndex returns what all objects of an index say together, sorted by ULID.
-// It does not depend on their order.
+// It does not depend on their order. The result may be part of one of them, and must
+// not be changed.
 //
 // A block is there if any object says so that no other one replaces, and has
 // the markers that any says it has: who wrote an object did not know of those
@@ -16,6 +17,9 @@ import (
 // against none that replaces what says so: its block was put back since.
 func mergeIndex(objects []*indexObject) []Entry {
 	objects = notReplaced(objects)
+	if len(objects) == 1 && len(objects[0].gone) == 0 {
+		return objects[0].entries
+	}
 	put, gone := map[ulid.ULID]bool{}, map[ulid.ULID]bool{}
 	n := 0
 	for _, o := range objects {
@@ -71,8 +75,11 @@ func joinEntries(all []Entry) []Entry {
 func joinEntry(a, b Entry) Entry {
 	a.HasMeta = a.HasMeta || b.HasMeta
 	a.Marks |= b.Marks
-	if a.Meta == nil || b.Meta != nil && compareVersions(a.Meta, b.Meta) < 0 {
-		a.Meta = b.Meta
+	if compareVersions(a, b) < 0 {
+		a.Meta, a.MetaWritten = b.Meta, b.MetaWritten
+	}
+	if b.DataWritten.After(a.DataWritten) {
+		a.DataWritten = b.DataWritten
 	}
 	// Of marks of one kind the first counts, as in the bucket.
 	if a.Deletion == nil || b.Deletion != nil && b.Deletion.Time.Before(a.Deletion.Time) {
@@ -81,8 +88,18 @@ func joinEntry(a, b Entry) Entry {
 	return a
 }
 
-// compareVersions orders metas of one block: one that was uploaded again is the
-// later.
-func compareVersions(a, b *Meta) int {
-	return cmp.Or(a.Thanos.UploadTime.Compare(b.Thanos.UploadTime), cmp.Compare(a.Bytes(), b.Bytes()))
+// compareVersions orders what is known of the meta of one block: one of a later
+// upload, or written later, as when somebody has edited it, is the later.
+func compareVersions(a, b Entry) int {
+	switch {
+	case a.Meta != nil && b.Meta == nil:
+		return 1
+	case a.Meta == nil && b.Meta != nil:
+		return -1
+	}
+	written := a.MetaWritten.Compare(b.MetaWritten)
+	if a.Meta == nil {
+		return written
+	}
+	return cmp.Or(a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime), written, cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
 }

@@ -81,6 +81,9 @@ type indexObject struct {
 	entries []Entry
 	// gone are blocks that were deleted.
 	gone []ulid.ULID
+	// turn is the block whose meta a base had read again last, of those that it
+	// has to do with in turn.
+	turn ulid.ULID
 }
 
 // object is the content of one, without what is around it.
@@ -95,6 +98,7 @@ func (w *indexWire) object(o *indexObject) {
 	wireSlice(w, &o.replaced, len(ulid.ULID{})+2, w.indexName)
 	wireSlice(w, &o.entries, len(ulid.ULID{})+2, w.entry)
 	wireSlice(w, &o.gone, len(ulid.ULID{}), w.id)
+	w.id(&o.turn)
 	if w.reading && w.err == nil {
 		w.end(o)
 	}
@@ -120,17 +124,18 @@ func (w *indexWire) end(o *indexObject) {
 // The format. Around the content:
 //
 //	8 bytes  "varveidx"
-//	1 byte   version, 1
+//	1 byte   version, 2
 //	4 bytes  CRC-32C of all that follows, big-endian
 //	4 bytes  length of the content before compression, big-endian
 //	…        the content, compressed (RFC 1951)
 //
 // The content is described by the methods of indexWire, from object on, for
 // reading and writing alike. It is of this package alone; whoever changes it
-// raises the version and bucketIndexDir.
+// raises the version, and, once programs with the earlier one have been released,
+// bucketIndexDir.
 const (
 	indexMagic      = "varveidx"
-	indexVersion    = 1
+	indexVersion    = 2
 	indexHeaderSize = len(indexMagic) + 1 + 4 + 4
 )
 

@@ -106,7 +106,15 @@ func drawIndex(t *rapid.T) *indexObject {
 		if rapid.Bool().Draw(t, "deletion known") {
 			e.Deletion = &Mark{Kind: DeletionMark, ID: e.ID, Time: time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "at"), 0), Details: "why"}
 		}
+		for _, at := range []*time.Time{&e.MetaWritten, &e.DataWritten} {
+			if rapid.Bool().Draw(t, "time known") {
+				*at = time.Unix(0, rapid.Int64Range(1, 4e18).Draw(t, "written"))
+			}
+		}
 		o.entries = append(o.entries, e)
+	}
+	if rapid.Bool().Draw(t, "turn") {
+		o.turn = testID(rapid.IntRange(1, 20).Draw(t, "turn of"))
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "gone") {
 		o.gone = append(o.gone, testID(rapid.IntRange(1, 20).Draw(t, "gone")))
@@ -118,7 +126,7 @@ func drawIndex(t *rapid.T) *indexObject {
 }
 
 func equalIndex(a, b *indexObject) string {
-	return cmp.Diff(a, b, cmp.AllowUnexported(indexObject{}, indexName{}), cmpopts.EquateEmpty())
+	return cmp.Diff(a, b, cmp.AllowUnexported(indexObject{}, indexName{}, Entry{}), cmpopts.EquateEmpty())
 }
 
 func TestIndexKeepsEverything(t *testing.T) {
@@ -164,7 +172,8 @@ func indexOf(t testing.TB, n int) *indexObject {
 			SegmentFiles: []string{"000001"}, UploadTime: time.UnixMilli(m.MaxTime).UTC(),
 			Files: []File{{RelPath: "chunks/000001", SizeBytes: rand.New(entropy).Int64N(1e8)}, {RelPath: IndexFilename, SizeBytes: rand.New(entropy).Int64N(1e7)}, {RelPath: MetaFilename}},
 		}
-		o.entries = append(o.entries, Entry{ID: m.ULID, HasMeta: true, Meta: m})
+		at := m.Thanos.UploadTime.Truncate(time.Second)
+		o.entries = append(o.entries, Entry{ID: m.ULID, HasMeta: true, Meta: m, MetaWritten: at, DataWritten: at.Add(-time.Second)})
 	}
 	return o
 }
@@ -207,7 +216,7 @@ func TestIndexDamage(t *testing.T) {
 	newer := slices.Clone(b)
 	newer[len(indexMagic)]++
 	_, err = decodeIndex(o.name, newer)
-	wantText(t, err, "version is 2, want 1")
+	wantText(t, err, "version is 3, want 2")
 }
 
 // sealed is content with all around it that makes it an object.

@@ -206,23 +206,27 @@ func current(objects []*indexObject, now time.Time) bool {
 	return false
 }
 
-// withMetas adds the metas that an index knows to a list of the bucket: they do
-// not change while a block lives. Markers may have.
+// withMetas adds the metas that an index knows to a list of the bucket, if they
+// were written when the list says. Markers may have changed since.
 func withMetas(entries []Entry, objects []*indexObject) []Entry {
 	if len(objects) == 0 {
 		return entries
 	}
-	known := map[ulid.ULID]*Meta{}
+	known := map[ulid.ULID]Entry{}
 	for _, e := range mergeIndex(objects) {
-		known[e.ID] = e.Meta
+		known[e.ID] = e
 	}
 	for i, e := range entries {
-		if e.HasMeta && e.Meta == nil {
-			entries[i].Meta = known[e.ID]
+		if k := known[e.ID]; e.HasMeta && e.Meta == nil && !e.reread && asWritten(k.MetaWritten, e.MetaWritten) {
+			entries[i].Meta = k.Meta
 		}
 	}
 	return entries
 }
+
+// asWritten tells whether what is known of an object since a time is of the object
+// that a list shows.
+func asWritten(known, listed time.Time) bool { return listed.IsZero() || known.Equal(listed) }
 
 // report counts, and logs what has changed.
 func (l *indexLister) report(use indexUse, err error) {

@@ -51,7 +51,7 @@ func (b *BucketIndex) reconcile(ctx context.Context, now time.Time) (o *indexObj
 		o.name.number = max(o.name.number, n.number)
 	}
 	o.name.number++
-	if o.entries, err = b.entries(ctx, known, now); err != nil {
+	if err := b.sweep(ctx, o, known); err != nil {
 		return nil, 0, err
 	}
 	content, err := o.encode()
@@ -67,28 +67,44 @@ func (b *BucketIndex) reconcile(ctx context.Context, now time.Time) (o *indexObj
 	return o, len(content), nil
 }
 
-// entries lists the bucket, and reads what is not known.
-func (b *BucketIndex) entries(ctx context.Context, known []*indexObject, now time.Time) ([]Entry, error) {
-	entries, err := NewLister(b.bkt).List(ctx)
+// sweep lists the bucket into o, and reads what is not known.
+func (b *BucketIndex) sweep(ctx context.Context, o *indexObject, known []*indexObject) error {
+	lister := &sweep{bkt: b.bkt, turn: lastTurn(known)}
+	entries, err := lister.List(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	withMetas(entries, known)
-	if current(known, now) {
+	if current(known, o.name.time()) {
 		withDeletions(entries, known)
 	}
 	f, err := NewFetcher(b.bkt, FetcherOptions{Concurrency: b.opts.Concurrency, NoIndex: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	results, err := f.fetchBlocks(ctx, entries)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for i, r := range results {
 		entries[i] = asFound(entries[i], r)
 	}
-	return entries, nil
+	o.entries, o.turn = entries, lister.turn
+	return nil
+}
+
+// lastTurn is where the newest base has got to in reading metas again.
+func lastTurn(known []*indexObject) ulid.ULID {
+	var newest *indexObject
+	for _, o := range known {
+		if o.name.base && (newest == nil || o.name.id.Compare(newest.name.id) > 0) {
+			newest = o
+		}
+	}
+	if newest == nil {
+		return ulid.ULID{}
+	}
+	return newest.turn
 }
 
 // withDeletions adds the deletion marks that an index knows to a list of the
@@ -111,9 +127,12 @@ func withDeletions(entries []Entry, objects []*indexObject) {
 // read, makes no sense or is gone since the listing is left to the readers of the
 // index, as if they had listed the bucket.
 func asFound(e Entry, r fetched) Entry {
-	e.Meta = r.meta
-	if e.Deletion == nil && r.deletion.Kind != 0 {
-		e.Deletion = &r.deletion
+	e.Meta, e.reread = r.meta, false
+	if e.Meta == nil {
+		e.MetaWritten = time.Time{}
+	}
+	if e.Deletion == nil && r.markErr == nil {
+		e.Deletion = r.deletion
 	}
 	return e
 }

@@ -24,6 +24,10 @@ func (b stepped) wait(what string) error {
 }
 
 func (b stepped) Iter(ctx context.Context, dir string, f func(string) error, options ...objstore.IterOption) error {
+	return b.IterWithAttributes(ctx, dir, func(attrs objstore.IterObjectAttributes) error { return f(attrs.Name) }, options...)
+}
+
+func (b stepped) IterWithAttributes(ctx context.Context, dir string, f func(objstore.IterObjectAttributes) error, options ...objstore.IterOption) error {
 	page := 1
 	if dir == "" {
 		page = b.w.page
@@ -32,19 +36,19 @@ func (b stepped) Iter(ctx context.Context, dir string, f func(string) error, opt
 		if err := b.wait("list " + dir); err != nil {
 			return err
 		}
-		var names []string
-		if err := b.Bucket.Iter(ctx, dir, func(name string) error {
-			if name > last {
-				names = append(names, name)
+		var names []objstore.IterObjectAttributes
+		if err := b.Bucket.IterWithAttributes(ctx, dir, func(attrs objstore.IterObjectAttributes) error {
+			if attrs.Name > last {
+				names = append(names, attrs)
 			}
 			return nil
 		}, options...); err != nil {
 			return err
 		}
 		more = len(names) > page
-		for _, name := range names[:min(page, len(names))] {
-			last = name
-			if err := f(name); err != nil {
+		for _, attrs := range names[:min(page, len(names))] {
+			last = attrs.Name
+			if err := f(attrs); err != nil {
 				return err
 			}
 		}

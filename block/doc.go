@@ -60,6 +60,8 @@
 //   - A block whose meta.json is in the bucket is done only if that can be read
 //     and every file has the size it has locally. Otherwise it is uploaded
 //     again.
+//   - Before a block is uploaded the series of its local index are read once, for
+//     the index_stats in meta.json: a tenth of a second for a million series.
 //   - A block that was deleted in the bucket half way (a deletion mark without
 //     meta.json) waits until the deletion has ended.
 //   - A block that is not in the bucket after ShipperOptions.UploadTimeout waits
@@ -69,8 +71,9 @@
 //     is uploaded, so that deleting the block locally does no harm. A file
 //     system without hard links works too, without that.
 //
-// A new block costs one list, two requests a file, two for meta.json, and two
-// for the index of the bucket.
+// A new block costs two lists, two requests a file, two for meta.json, and two
+// for the index of the bucket. The second list tells the index when the block was
+// written.
 //
 // # Finding
 //
@@ -88,10 +91,22 @@
 // bucket that is shared with other data should have a prefix of its own.
 // A Lister that knows the blocks otherwise takes the place of the sweep.
 //
-// Only a meta.json and deletion mark not seen before are read. Metas, which
-// never change, are cached in memory and in FetcherOptions.Dir, under a
-// checksum: a file that does not match is as good as none. Metas that the index
-// has, even one that is too old to be relied upon, are not read at all.
+// Only a meta.json and deletion mark not seen before are read. Metas are cached
+// in memory and in FetcherOptions.Dir, under a checksum: a file that does not match
+// is as good as none. Metas that the index has, even one that is too old to be
+// relied upon, are not read at all.
+//
+// What is known of a meta.json is believed as long as the list shows that it was
+// written when it was before: operators edit labels in place, and a block may be
+// deleted and another uploaded under its ULID. Lists of S3, GCS, Azure, BOS and the
+// file system tell that at no cost. Of other buckets, and of any whose
+// SupportedIterOptions lack objstore.UpdatedAt, each pass over the bucket reads 256
+// metas again, in turn: with an index that comes to 10,000 blocks in five hours, by
+// the default interval, and without to as many in forty passes. Two changes within
+// the resolution of the times, which is a second in S3, look like one.
+//
+// A View also tells when the data of each block was written, from the same list,
+// so that caches of that know it from what was there before.
 //
 // What a View serves is decided by pure functions, in this order: blocks
 // younger than the consistency delay are hidden (TooFresh), then those whose
@@ -138,8 +153,8 @@
 //     the next does. What is gone may be listed for that long, what is there is
 //     never left out.
 //
-// Blocks and markers that others put, and blocks that others delete, are seen by
-// the next Reconcile, which is due when half of
+// Blocks and markers that others put, metas that they edit, and blocks that they
+// delete or replace, are seen by the next Reconcile, which is due when half of
 // BucketIndexOptions.ReconcileInterval has passed since the last one by any
 // writer. Until then the index may name a block that is gone, as a sweep may from
 // one pass to the next: who reads it must cope with objects that are not there.
@@ -156,7 +171,8 @@
 // FetcherOptions.NoIndex.
 //
 // An object (bucketindex_object.go has the format) holds each Meta whole, unknown
-// fields too, in about 40 bytes a block after compression and 100 before. It has
+// fields too, and when the block was written, in about 45 bytes a block after
+// compression and 110 before. It has
 // no more than 64 MiB before: a bucket of more than some hundred thousand blocks
 // has no index.
 // The idea of such an index is that of Cortex and Mimir (bucket-index.json.gz),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -165,6 +166,9 @@ func (f *Fetcher) fetch(ctx context.Context, now time.Time) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !slices.IsSortedFunc(entries, compareEntries) {
+		slices.SortFunc(entries, compareEntries)
+	}
 	results, err := f.fetchBlocks(ctx, entries)
 	if err != nil {
 		return nil, err
@@ -207,7 +211,7 @@ func (f *Fetcher) fetchBlocks(ctx context.Context, entries []Entry) ([]fetched, 
 type fetched struct {
 	meta     *Meta
 	metaErr  error
-	deletion Mark // zero if there is none
+	deletion *Mark // nil if there is none
 	markErr  error
 }
 
@@ -223,21 +227,21 @@ func (f *Fetcher) fetchBlock(ctx context.Context, e Entry) fetched {
 // fetchDeletion returns the deletion mark of a block. A known one is not read
 // again. One of an unknown version is, since somebody may replace it, and
 // counts on while it cannot be read.
-func (f *Fetcher) fetchDeletion(ctx context.Context, e Entry) (Mark, error) {
+func (f *Fetcher) fetchDeletion(ctx context.Context, e Entry) (*Mark, error) {
 	if e.Deletion != nil {
-		return *e.Deletion, nil
+		return e.Deletion, nil
 	}
 	if known := f.marks[e.ID]; known.Kind != 0 {
-		return known, nil
+		return &known, nil
 	}
 	m, err := ReadMark(ctx, f.bkt, e.ID, DeletionMark)
 	if err == nil || errors.Is(err, ErrMarkNotFound) || errors.Is(err, ErrMarkInvalid) || errors.Is(err, ErrMarkVersion) {
-		return m, err
+		return &m, err
 	}
 	if earlier := f.unknown[e.ID]; earlier != nil {
-		return Mark{}, earlier
+		return nil, earlier
 	}
-	return Mark{}, err
+	return nil, err
 }
 
 func (f *Fetcher) fetchMeta(ctx context.Context, e Entry) (*Meta, error) {
@@ -247,16 +251,21 @@ func (f *Fetcher) fetchMeta(ctx context.Context, e Entry) (*Meta, error) {
 	if e.Meta != nil {
 		return e.Meta, nil
 	}
-	if m, from := f.cache.get(e.ID); m != nil {
+	known, from := f.cache.get(e.ID, e.MetaWritten)
+	if known != nil && !e.reread {
 		f.metrics.read(from)
-		return m, nil
+		return known, nil
 	}
 	m, content, err := readMeta(ctx, f.bkt, e.ID)
 	f.metrics.read("bucket")
-	if err != nil {
+	switch {
+	case err == nil:
+	case known != nil && !errors.Is(err, ErrMetaNotFound) && !errors.Is(err, ErrMetaInvalid):
+		return known, nil // it was to be looked at only
+	default:
 		return nil, err
 	}
-	if err := f.cache.put(m, content); err != nil {
+	if err := f.cache.put(m, content, e.MetaWritten); err != nil {
 		f.opts.Logger.Warn("could not cache meta.json on disk", "block", e.ID, "dir", f.opts.Dir, "err", err)
 	}
 	return m, nil
@@ -265,6 +274,7 @@ func (f *Fetcher) fetchMeta(ctx context.Context, e Entry) (*Meta, error) {
 func (f *Fetcher) collect(entries []Entry, results []fetched) found {
 	all := found{
 		deletions: map[ulid.ULID]Mark{}, unknown: map[ulid.ULID]error{}, marks: map[ulid.ULID]MarkKinds{},
+		entries: entries, metas: make([]*Meta, 0, len(entries)),
 	}
 	for i, r := range results {
 		id := entries[i].ID
@@ -290,8 +300,8 @@ func (f *Fetcher) collect(entries []Entry, results []fetched) found {
 			// the mark again.
 			all.warnings = append(all.warnings, r.markErr)
 			f.opts.Logger.Warn("taking an unreadable marker for absent", "block", id, "err", r.markErr)
-		case r.deletion.Kind != 0:
-			all.deletions[id] = r.deletion
+		case r.deletion != nil:
+			all.deletions[id] = *r.deletion
 		}
 	}
 	return all

@@ -9,24 +9,31 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/varve-tsdb/varve/internal/durable"
 )
 
-// metaCache keeps metas, which never change while a block lives, in memory
-// and, if it has a directory, on disk. It is safe for concurrent use.
+// metaCache keeps metas in memory and, if it has a directory, on disk, each with
+// the time when it was written as the bucket's listing told before it was read. It
+// is safe for concurrent use.
 //
-// A file is named <ULID>.meta and holds a line with a version and a checksum,
-// then the bytes of meta.json. A file that fails the check is as good as none,
+// A file is named <ULID>.meta and holds a line with a version, that time and a
+// checksum, then the bytes of meta.json. A file that fails the check is as good as none,
 // which is why none is synced: a thousand syncs would be the slowest part of a
 // first start.
 type metaCache struct {
 	dir string // empty: memory only
 
 	mu    sync.Mutex // guards metas
-	metas map[ulid.ULID]*Meta
+	metas map[ulid.ULID]cachedMeta
+}
+
+type cachedMeta struct {
+	meta    *Meta
+	written time.Time // zero if unknown
 }
 
 const cacheSuffix = ".meta"
@@ -37,16 +44,20 @@ func openMetaCache(dir string) (*metaCache, error) {
 			return nil, fmt.Errorf("open cache of metas: %w", err)
 		}
 	}
-	return &metaCache{dir: dir, metas: map[ulid.ULID]*Meta{}}, nil
+	return &metaCache{dir: dir, metas: map[ulid.ULID]cachedMeta{}}, nil
 }
 
-// get returns a meta and whether it came from memory or disk, or nil.
-func (c *metaCache) get(id ulid.ULID) (m *Meta, from string) {
+// get returns a meta that was written at a time, or any if that is zero, and
+// whether it came from memory or disk; or nil.
+func (c *metaCache) get(id ulid.ULID, written time.Time) (m *Meta, from string) {
 	c.mu.Lock()
-	m = c.metas[id]
+	known := c.metas[id]
 	c.mu.Unlock()
-	if m != nil {
-		return m, "memory"
+	if known.meta != nil {
+		if !asWritten(known.written, written) {
+			return nil, ""
+		}
+		return known.meta, "memory"
 	}
 	if c.dir == "" {
 		return nil, ""
@@ -55,36 +66,36 @@ func (c *metaCache) get(id ulid.ULID) (m *Meta, from string) {
 	if err != nil {
 		return nil, ""
 	}
-	content, ok := openCacheFile(b)
-	if !ok {
+	content, at, ok := openCacheFile(b)
+	if !ok || !asWritten(at, written) {
 		return nil, ""
 	}
 	m, err = parseMetaOf(id, content)
 	if err != nil {
 		return nil, ""
 	}
-	c.putMemory(m)
+	c.putMemory(m, at)
 	return m, "disk"
 }
 
 // put remembers a meta. An error means that the disk does not have it; memory
 // does in any case.
-func (c *metaCache) put(m *Meta, content []byte) error {
-	c.putMemory(m)
+func (c *metaCache) put(m *Meta, content []byte, written time.Time) error {
+	c.putMemory(m, written)
 	if c.dir == "" {
 		return nil
 	}
 	tmp := c.path(m.ULID) + durable.TmpSuffix
-	if err := os.WriteFile(tmp, cacheFile(content), 0o666); err != nil {
+	if err := os.WriteFile(tmp, cacheFile(content, written), 0o666); err != nil {
 		return errors.Join(err, durable.RemoveIfThere(tmp))
 	}
 	return os.Rename(tmp, c.path(m.ULID))
 }
 
-func (c *metaCache) putMemory(m *Meta) {
+func (c *metaCache) putMemory(m *Meta, written time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.metas[m.ULID] = m
+	c.metas[m.ULID] = cachedMeta{meta: m, written: written}
 }
 
 // retain forgets all blocks but those in keep, and what a crash left.
@@ -118,17 +129,30 @@ func (c *metaCache) path(id ulid.ULID) string {
 	return filepath.Join(c.dir, id.String()+cacheSuffix)
 }
 
-func cacheFile(content []byte) []byte {
-	return append(cacheHeader(content), content...)
+func cacheFile(content []byte, written time.Time) []byte {
+	at := int64(0)
+	if !written.IsZero() {
+		at = written.UnixNano()
+	}
+	return append(cacheHeader(content, at), content...)
 }
 
-func openCacheFile(b []byte) (content []byte, ok bool) {
+func openCacheFile(b []byte) (content []byte, written time.Time, ok bool) {
 	i := bytes.IndexByte(b, '\n')
 	content = b[i+1:]
-	return content, i >= 0 && bytes.Equal(b[:i+1], cacheHeader(content))
+	var at int64
+	if _, err := fmt.Sscanf(string(b[:i+1]), "varve-meta 2 %d", &at); err != nil {
+		return nil, time.Time{}, false
+	}
+	if at != 0 {
+		written = time.Unix(0, at)
+	}
+	return content, written, bytes.Equal(b[:i+1], cacheHeader(content, at))
 }
 
-func cacheHeader(content []byte) []byte {
-	sum := crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli))
-	return fmt.Appendf(nil, "varve-meta 1 %08x\n", sum)
+// cacheHeader is the first line of a file. The checksum covers the time too.
+func cacheHeader(content []byte, at int64) []byte {
+	line := fmt.Appendf(nil, "varve-meta 2 %d", at)
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return fmt.Appendf(line, " %08x\n", crc32.Update(crc32.Checksum(line, table), table, content))
 }

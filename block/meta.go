@@ -135,8 +135,10 @@ const HashSHA256 = "SHA256"
 
 // IndexStats helps a reader to guess how much to fetch. Zero is unknown.
 type IndexStats struct {
-	SeriesMaxSize int64 `json:"series_max_size,omitempty"` // bytes
-	ChunkMaxSize  int64 `json:"chunk_max_size,omitempty"`  // bytes
+	// SeriesMaxSize is the size of the largest series entry in bytes, as a whole.
+	SeriesMaxSize int64 `json:"series_max_size,omitempty"`
+	// ChunkMaxSize is the size of the largest chunk's record in bytes, as a whole.
+	ChunkMaxSize int64 `json:"chunk_max_size,omitempty"`
 }
 
 // Labels returns the external labels, sorted by name.

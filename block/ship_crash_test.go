@@ -16,7 +16,7 @@ func TestShipCrash(t *testing.T) {
 		t.Run(fmt.Sprintf("tear %t", tear), func(t *testing.T) {
 			for n := 0; ; n++ {
 				if testShipCrash(t, n, tear) {
-					if n != 21 {
+					if n != 23 {
 						t.Fatalf("done after %d operations", n)
 					}
 					return

@@ -206,7 +206,7 @@ func (s *Shipper) shipBlock(ctx context.Context, d shipDir, stage stage, local *
 func (s *Shipper) shipStaged(ctx context.Context, d shipDir, dir string) error {
 	opts := UploadOptions{
 		Labels: d.external, Source: s.opts.MetaSource, Concurrency: s.opts.UploadConcurrency,
-		KeepPartial: true, Logger: s.opts.Logger,
+		KeepPartial: true, Logger: s.opts.Logger, dated: s.index != nil,
 	}.withDefaults()
 	m, err := uploadMeta(dir, opts)
 	if err != nil {
@@ -217,19 +217,19 @@ func (s *Shipper) shipStaged(ctx context.Context, d shipDir, dir string) error {
 		return fmt.Errorf("%w: %w", errAway, err)
 	}
 	start := time.Now()
-	complete, err := upload(ctx, s.bkt, dir, m, there, opts)
+	e, sent, err := upload(ctx, s.bkt, dir, m, there, opts)
 	if err != nil {
 		return err
 	}
-	if complete != nil {
+	if !sent {
 		// Whoever brought it there may not have come to tell the index. Many
 		// of them, as after the loss of the record, are told of together.
 		if s.index != nil {
-			s.index.note([]Entry{{ID: complete.ULID, Meta: complete}})
+			s.index.note([]Entry{e})
 		}
 		return nil
 	}
-	s.tellIndex(ctx, Entry{ID: m.ULID, Meta: m})
+	s.tellIndex(ctx, e)
 	took := time.Since(start)
 	s.metrics.uploaded(m.Bytes(), took)
 	s.opts.Logger.Info("shipped a block", "block", m.ULID, "dir", d.dir, "labels", d.external,

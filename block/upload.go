@@ -2,16 +2,17 @@ package block
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
 	"golang.org/x/sync/errgroup"
 
@@ -42,6 +43,9 @@ type UploadOptions struct {
 	KeepPartial bool
 	// Logger gets what went wrong while cleaning up. nil is silent.
 	Logger *slog.Logger
+
+	// dated asks the bucket when it has written the block, for its index.
+	dated bool
 }
 
 // Validate reports all problems at once.
@@ -65,7 +69,7 @@ func (o UploadOptions) withDefaults() UploadOptions {
 // Upload puts the local block in dir, a directory named by the block's ULID,
 // into the bucket, and returns its meta.json as uploaded: with labels and
 // source from opts, the list of files with their sizes, where the index has its
-// sections (Meta.IndexSections), and the upload time.
+// sections (Meta.IndexSections), the sizes of its largest parts, and the upload time.
 // The local directory is only read.
 //
 // A block that the bucket has already, with every file of its local size, is
@@ -86,15 +90,15 @@ func Upload(ctx context.Context, bkt objstore.Bucket, dir string, opts UploadOpt
 	if err != nil {
 		return nil, err
 	}
-	var complete *Meta
+	var e Entry
 	there, err := listBlock(ctx, bkt, m.ULID)
 	if err == nil {
-		complete, err = upload(ctx, bkt, dir, m, there, opts)
+		e, _, err = upload(ctx, bkt, dir, m, there, opts)
 	}
 	if err != nil {
 		return nil, errorIn(filepath.Dir(dir), m.ULID, err)
 	}
-	return cmp.Or(complete, m), nil
+	return e.Meta, nil
 }
 
 // uploadMeta is the meta.json to be uploaded, except for the upload time.
@@ -138,22 +142,27 @@ func keepHashes(files, earlier []File) {
 }
 
 // upload is one run of Upload, there being what the bucket already holds. If
-// that is the whole block, its meta.json is returned and nothing else is done.
-// Otherwise it uploads the block, sets the upload time of m, and returns nil.
-func upload(ctx context.Context, bkt objstore.Bucket, dir string, m *Meta, there map[string]bool, opts UploadOptions) (complete *Meta, err error) {
+// that is the whole block nothing is sent; else it uploads the block and sets the
+// upload time of m. It returns what the index of the bucket is to be told.
+func upload(ctx context.Context, bkt objstore.Bucket, dir string, m *Meta, there map[string]bool, opts UploadOptions) (e Entry, sent bool, err error) {
 	if there[MetaFilename] {
-		if complete, err = readComplete(ctx, bkt, m); err != nil || complete != nil {
-			return complete, err
+		complete, err := readComplete(ctx, bkt, m)
+		if err != nil || complete != nil {
+			return Entry{ID: m.ULID, Meta: complete}, false, err
 		}
 	} else if there[DeletionMarkFilename] {
-		return nil, ErrBeingDeleted
+		return Entry{}, false, ErrBeingDeleted
+	}
+	if err := m.noteIndexStats(dir); err != nil {
+		return Entry{}, false, err
 	}
 	u := &uploader{bkt: bkt, dir: dir, meta: m, there: there, opts: opts, sent: map[string]bool{}}
 	if err := u.run(ctx); err != nil {
 		u.cleanup(ctx)
-		return nil, err
+		return Entry{}, false, err
 	}
-	return nil, nil
+	u.entry.ID, u.entry.Meta = m.ULID, m
+	return u.entry, true, nil
 }
 
 type uploader struct {
@@ -163,7 +172,8 @@ type uploader struct {
 	there map[string]bool
 	opts  UploadOptions
 
-	metaTouched bool // meta.json may be in the bucket, though it should not
+	metaTouched bool  // meta.json may be in the bucket, though it should not
+	entry       Entry // when the objects were written, if that was asked
 
 	mu   sync.Mutex      // guards sent
 	sent map[string]bool // what may have got into the bucket by this run
@@ -238,6 +248,10 @@ func (u *uploader) commit(ctx context.Context) error {
 	if err := u.bkt.Upload(ctx, name, bytes.NewReader(b)); err != nil {
 		return fmt.Errorf("upload %s: %w", name, err)
 	}
+	// Before meta.json is read back: then its time is not of a later one.
+	if u.opts.dated && tellsTimes(u.bkt) {
+		u.entry = writtenAt(ctx, u.bkt, u.meta.ULID)
+	}
 	got, err := readObject(ctx, u.bkt, name)
 	if err != nil {
 		return fmt.Errorf("read back %s: %w", name, err)
@@ -246,6 +260,21 @@ func (u *uploader) commit(ctx context.Context) error {
 		return fmt.Errorf("%w: the bucket returns %d other bytes for %s than the %d uploaded", ErrBroken, len(got), name, len(b))
 	}
 	return nil
+}
+
+// writtenAt returns an Entry with when the objects of a block were written, as far
+// as a list tells.
+func writtenAt(ctx context.Context, bkt objstore.BucketReader, id ulid.ULID) Entry {
+	var e Entry
+	err := iterDated(ctx, bkt, prefix(id), func(name string, written time.Time) {
+		if rel, ok := strings.CutPrefix(name, prefix(id)); ok {
+			e.wrote(rel, written)
+		}
+	})
+	if err != nil {
+		return Entry{} // a Reconcile will see
+	}
+	return e
 }
 
 // cleanup takes back what failed. It is best effort: without meta.json what

@@ -30,6 +30,18 @@ type View struct {
 	// is served as if there were none, unless the mark is an ErrMarkVersion.
 	// Each names its block.
 	Warnings []error
+
+	entries []Entry // of the listing, sorted by ULID
+}
+
+// DataWritten is when the youngest of the index and chunks of a block was written,
+// by the clock of the bucket, as in Entry; zero if unknown.
+func (v *View) DataWritten(id ulid.ULID) time.Time {
+	i, found := slices.BinarySearchFunc(v.entries, id, func(e Entry, id ulid.ULID) int { return e.ID.Compare(id) })
+	if !found {
+		return time.Time{}
+	}
+	return v.entries[i].DataWritten
 }
 
 // HiddenReason says why a complete block is not served.
@@ -87,6 +99,7 @@ type found struct {
 	deletions map[ulid.ULID]Mark
 	unknown   map[ulid.ULID]error // deletion marks of an unknown version
 	marks     map[ulid.ULID]MarkKinds
+	entries   []Entry // sorted by ULID
 	warnings  []error
 }
 
@@ -101,9 +114,9 @@ type viewRules struct {
 // that is hidden itself.
 func newView(now time.Time, f found, rules viewRules) *View {
 	v := &View{
-		Time: now, Partial: f.partial, Deletions: f.deletions, Marks: f.marks, Warnings: f.warnings,
+		Time: now, Partial: f.partial, Deletions: f.deletions, Marks: f.marks, Warnings: f.warnings, entries: f.entries,
 	}
-	var rest []*Meta
+	rest := make([]*Meta, 0, len(f.metas))
 	for _, m := range f.metas {
 		mark, marked := f.deletions[m.ULID]
 		switch {
@@ -118,6 +131,7 @@ func newView(now time.Time, f found, rules viewRules) *View {
 		}
 	}
 	covered := Duplicates(rest)
+	v.Blocks = make([]*Meta, 0, len(rest))
 	for _, m := range rest {
 		if by, ok := covered[m.ULID]; ok {
 			v.Hidden = append(v.Hidden, Hidden{Meta: m, Reason: HiddenDuplicate, By: by})

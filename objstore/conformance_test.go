@@ -2,6 +2,7 @@ package objstore_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,13 @@ func TestConformanceOfDecorators(t *testing.T) {
 			return retrying(t, h, objstore.RetryOptions{Registerer: prometheus.NewRegistry()})
 		},
 	} {
-		t.Run(name, func(t *testing.T) { objstoretest.TestBucket(t, open) })
+		t.Run(name, func(t *testing.T) {
+			objstoretest.TestBucket(t, open)
+			// The suite leaves out what a bucket does not support.
+			if b := open(t); !slices.Contains(b.SupportedIterOptions(), objstore.UpdatedAt) {
+				t.Error("lists no longer tell times, on which readers of blocks rely")
+			}
+		})
 	}
 }
 

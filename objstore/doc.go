@@ -47,7 +47,9 @@
 // recursive list, which has objects only, is in byte order as a whole for all
 // but OCI. The callback may use the bucket, and what it returns ends the list
 // and is its error. Objects that come or go during a list may or may not be in
-// it.
+// it. Where SupportedIterOptions has UpdatedAt, IterWithAttributes tells when each
+// object was written; an object that is written again shows another time, as far as
+// the bucket's clock resolves that. Readers of blocks go by it.
 //
 // Ranges. GetRange(off, length) covers [off, off+length), length -1 all from
 // off on, and what is beyond the end is left out. A range that starts at or

@@ -104,11 +104,22 @@ const (
 	hedgeWindow, hedgeRenew = 256, 32
 	// hedgeBurst is how many second requests may come in a row.
 	hedgeBurst = 10
+	// hedgeGrace is how long Close waits for a request that was given up.
+	hedgeGrace = time.Second
 )
 
-// Close waits until no second request is under way, and closes the bucket.
+// Close waits until no request is under way that was given up, unless the bucket
+// does not heed that, and closes the bucket.
 func (h *hedging) Close() error {
-	h.state.running.Wait()
+	ended := make(chan struct{})
+	go func() {
+		h.state.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(hedgeGrace):
+	}
 	h.state.metrics.registered.UnregisterAll()
 	return h.Bucket.Close()
 }

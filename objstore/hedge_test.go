@@ -202,3 +202,41 @@ func TestHedgedFailures(t *testing.T) {
 		})
 	}
 }
+
+// deafBucket does not heed the end of a context.
+type deafBucket struct {
+	*objstoretest.Memory
+	release chan struct{}
+}
+
+func (b deafBucket) GetRange(context.Context, string, int64, int64) (io.ReadCloser, error) {
+	<-b.release
+	return nil, errors.New("released")
+}
+
+// A request that hangs, whatever becomes of its context, does not hold up Close.
+func TestCloseWithARequestThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deaf := deafBucket{objstoretest.NewMemory(), make(chan struct{})}
+		b, err := objstore.WithHedging(deaf, objstore.HedgeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = b.GetRange(t.Context(), "object", 0, 1) }()
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		time.Sleep(time.Minute)
+		select {
+		case <-closed:
+		default:
+			t.Error("Close waits for the bucket")
+		}
+		close(deaf.release)
+	})
+}

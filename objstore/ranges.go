@@ -54,6 +54,9 @@ type RangesReader interface {
 	// The bytes must not be changed. They stay valid as long as they are
 	// referred to.
 	ReadRanges(ctx context.Context, req RangesRequest, use func(first, last int, b []byte) error) error
+	// PageSize is the unit in bytes, more than 0, in which it reads and remembers:
+	// to hand out a range it holds all units that have some of it.
+	PageSize() int64
 }
 
 type versionKey struct{}

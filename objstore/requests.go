@@ -16,6 +16,8 @@ var operations = [...]string{OpIter, OpGet, OpGetRange, OpExists, OpAttributes, 
 // one query. Its zero value is empty and ready. All methods may run at once,
 // and those that read a nil Account find nothing in it.
 type Account struct {
+	above *Account // that counts the same, see WithSubaccount
+
 	requests      [len(operations)]atomic.Int64
 	read, written atomic.Int64
 
@@ -74,11 +76,25 @@ func (a *Account) CacheBytes() int64 {
 // AddCacheHits is for caches: it counts pieces that were found, and their bytes.
 // On a nil Account it does nothing.
 func (a *Account) AddCacheHits(pieces, bytes int64) {
-	if a == nil {
-		return
+	for ; a != nil; a = a.above {
+		a.cacheHits.Add(pieces)
+		a.cacheBytes.Add(bytes)
 	}
-	a.cacheHits.Add(pieces)
-	a.cacheBytes.Add(bytes)
+}
+
+// begun counts an operation, by its place in operations.
+func (a *Account) begun(operation int) {
+	for ; a != nil; a = a.above {
+		a.requests[operation].Add(1)
+	}
+}
+
+// moved counts bytes of bodies and of uploads.
+func (a *Account) moved(read, written int64) {
+	for ; a != nil; a = a.above {
+		a.read.Add(read)
+		a.written.Add(written)
+	}
 }
 
 type accountKey struct{}
@@ -88,6 +104,14 @@ type accountKey struct{}
 // before.
 func WithAccount(ctx context.Context, a *Account) context.Context {
 	return context.WithValue(ctx, accountKey{}, a)
+}
+
+// WithSubaccount returns a context whose operations are counted in a new account
+// and, as before, in that of ctx if it has one: for whoever wants to know what a
+// part of what is asked for came to.
+func WithSubaccount(ctx context.Context) (context.Context, *Account) {
+	a := &Account{above: AccountFrom(ctx)}
+	return WithAccount(ctx, a), a
 }
 
 // AccountFrom returns the account of ctx, nil if it has none.
@@ -106,7 +130,7 @@ func WithRequests(b Bucket) InstrumentedBucket {
 			return around.Plain{}, nil
 		}
 		if i := slices.Index(operations[:], call.Op); i >= 0 {
-			a.requests[i].Add(1)
+			a.begun(i)
 		}
 		return &accounting{a: a}, nil
 	}}
@@ -125,14 +149,14 @@ func (p *accounting) Source(r io.Reader) io.Reader {
 
 func (p *accounting) End(err error) error {
 	if p.taken != nil {
-		p.a.written.Add(p.taken())
+		p.a.moved(0, p.taken())
 	}
 	return err
 }
 
 func (p *accounting) Body(rc io.ReadCloser) io.ReadCloser {
 	return around.TapBody(rc, func(n int, err error) error {
-		p.a.read.Add(int64(n))
+		p.a.moved(int64(n), 0)
 		return err
 	}, nil)
 }

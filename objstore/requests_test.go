@@ -131,3 +131,27 @@ func TestNoAccount(t *testing.T) {
 	memory.Put("object", []byte("x"))
 	get(t, objstore.WithAccount(context.Background(), nil), objstore.WithRequests(memory), "object")
 }
+
+// What a part came to is on the whole's account, too.
+func TestSubaccount(t *testing.T) {
+	memory := objstoretest.NewMemory()
+	memory.Put("object", []byte("content"))
+	b := objstore.WithRequests(memory)
+	var whole objstore.Account
+	ctx := objstore.WithAccount(context.Background(), &whole)
+	get(t, ctx, b, "object")
+	inner, part := objstore.WithSubaccount(ctx)
+	get(t, inner, b, "object")
+	part.AddCacheHits(2, 20)
+	if part.Requests() != 1 || part.BytesRead() != 7 || part.CacheHits() != 2 {
+		t.Errorf("the part has %d requests, %d bytes, %d hits", part.Requests(), part.BytesRead(), part.CacheHits())
+	}
+	if whole.Requests() != 2 || whole.BytesRead() != 14 || whole.CacheBytes() != 20 {
+		t.Errorf("the whole has %d requests, %d bytes, %d of hits", whole.Requests(), whole.BytesRead(), whole.CacheBytes())
+	}
+	alone, part := objstore.WithSubaccount(context.Background())
+	get(t, alone, b, "object")
+	if part.Requests() != 1 || whole.Requests() != 2 {
+		t.Error("a part of nothing counts elsewhere")
+	}
+}

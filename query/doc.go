@@ -90,8 +90,10 @@
 // limits both, each query by itself and all together: memory, series, samples,
 // blocks and bytes fetched. A limit ends the query with a *LimitError that names
 // it, its value and what was asked; it is never a warning, and the query reads no
-// further. Give the stores the same Budget, for reads that come to them without
-// the Handler.
+// further. BudgetOptions.Names has it name what an operator can change, such as
+// the host's flags. A query that is too big, be it for the process by itself, is
+// 422; one that does not fit beside others is 429. Give the stores the same
+// Budget, for reads that come to them without the Handler.
 //
 // What the engine computes is not in the Budget. EngineOptions.MaxSamples bounds
 // it, at 16 bytes for each float: a host with little memory should lower it.
@@ -103,7 +105,10 @@
 // The cost shows in the answer, with stats=all, as data.stats.cost beside what
 // Prometheus gives, if a store has told it; in the histograms varve_query_cost_*;
 // in the log, at level debug or from HandlerOptions.SlowQuery on; and by
-// HandlerOptions.OnQuery.
+// HandlerOptions.OnQuery. Requests and bytes, and the price of them, are what went
+// to the bucket, second tries and second requests included, if
+// objstore.WithRequests is below all else: the same that an objstore.Account in
+// the context of the query has.
 //
 // # Replica labels
 //

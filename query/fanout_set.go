@@ -162,6 +162,9 @@ func (s *sourceSeries) Removed() (lost labels.Labels, known bool) {
 	return sortedsets.Removed(s.ChunkSeries)
 }
 
+// Memory is about what the series takes.
+func (s *sourceSeries) Memory() int64 { return sortedsets.Memory(s.ChunkSeries) }
+
 // Iterator over the chunks. Its failure is the failure of the source.
 func (s *sourceSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 	c, ok := it.(*sourceChunks)

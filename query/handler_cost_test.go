@@ -34,7 +34,7 @@ func (q accountingQuerier) Select(ctx context.Context, sorted bool, hints *stora
 	cost.Considered(3)
 	cost.Skipped(readcost.SkippedTime, 1)
 	for range 4 {
-		cost.Request(readcost.Chunks)
+		cost.Requests(readcost.Chunks, 1)
 	}
 	cost.Bytes(readcost.Chunks, 5000)
 	return q.ChunkQuerier.Select(ctx, sorted, hints, ms...)
@@ -137,14 +137,20 @@ func TestRefusalIsNeverAWarning(t *testing.T) {
 		opts BudgetOptions
 		code int
 		word string
+		held int64 // by others
 	}{
-		"a query's": {BudgetOptions{QueryBytes: 1000}, http.StatusUnprocessableEntity, "QueryBytes"},
-		"all's":     {BudgetOptions{QueryBytes: -1, TotalBytes: 1000}, http.StatusTooManyRequests, "TotalBytes"},
-		"series":    {BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity, "QuerySeries"},
-		"samples":   {BudgetOptions{QuerySamples: 5}, http.StatusUnprocessableEntity, "QuerySamples"},
+		"a query's":     {BudgetOptions{QueryBytes: 1000}, http.StatusUnprocessableEntity, "QueryBytes", 0},
+		"all's":         {BudgetOptions{TotalBytes: 1 << 20}, http.StatusTooManyRequests, "TotalBytes", 1 << 20},
+		"all's for one": {BudgetOptions{QueryBytes: -1, TotalBytes: 1000}, http.StatusUnprocessableEntity, "TotalBytes", 1000},
+		"series":        {BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity, "QuerySeries", 0},
+		"samples":       {BudgetOptions{QuerySamples: 5}, http.StatusUnprocessableEntity, "QuerySamples", 0},
 	} {
 		budget, err := NewBudget(c.opts)
 		if err != nil {
+			t.Fatal(err)
+		}
+		others := budget.Open()
+		if err := others.Take(readcost.Kept, c.held); err != nil {
 			t.Fatal(err)
 		}
 		f := NewFanout([]storage.ChunkQueryable{apiModel(t), apiModel(t)}, FanoutOptions{})
@@ -158,6 +164,7 @@ func TestRefusalIsNeverAWarning(t *testing.T) {
 				t.Errorf("%s: status %d with Retry-After %q", name, w.Code, retry)
 			}
 		}
+		others.Close()
 		if budget.InUse() != 0 {
 			t.Errorf("%s: %d bytes are still in use", name, budget.InUse())
 		}

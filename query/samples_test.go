@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -138,8 +139,28 @@ func TestSamplesOfChunks(t *testing.T) {
 	}
 }
 
-// TestSamplesWalk walks by Next and Seek over chunks cut at random from random
-// sources, beside a plain list.
+// histogramChunkOf encodes histograms at the given times, each with its time as
+// count.
+func histogramChunkOf(t testing.TB, times ...int64) chunks.Meta {
+	c := chunkenc.NewHistogramChunk()
+	app, err := c.Appender()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range times {
+		h := &histogram.Histogram{
+			CounterResetHint: histogram.GaugeType, Count: uint64(at), ZeroThreshold: 0.001,
+			PositiveSpans: []histogram.Span{{Length: 1}}, PositiveBuckets: []int64{at},
+		}
+		if _, _, _, err := app.AppendHistogram(nil, 0, at, h, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return chunks.Meta{MinTime: times[0], MaxTime: times[len(times)-1], Chunk: c}
+}
+
+// TestSamplesWalk walks by Next and Seek over chunks of floats and histograms cut
+// at random from random sources, beside a plain list.
 func TestSamplesWalk(t *testing.T) {
 	rapid.Check(t, func(draw *rapid.T) {
 		seen := map[int64]bool{}
@@ -149,7 +170,11 @@ func TestSamplesWalk(t *testing.T) {
 			slices.Sort(all)
 			for len(all) > 0 {
 				n := rapid.IntRange(1, len(all)).Draw(draw, "chunk")
-				source.chunks = append(source.chunks, chunkOf(t, all[:n]...))
+				chunk := chunkOf
+				if rapid.IntRange(0, 3).Draw(draw, "histograms") == 0 {
+					chunk = histogramChunkOf
+				}
+				source.chunks = append(source.chunks, chunk(t, all[:n]...))
 				for _, at := range all[:n] {
 					seen[at] = true
 				}
@@ -189,10 +214,21 @@ func checkAt(draw *rapid.T, it chunkenc.Iterator, typ chunkenc.ValueType, want [
 		}
 		return
 	}
-	if typ != chunkenc.ValFloat {
+	var (
+		got int64
+		v   float64
+	)
+	switch typ {
+	case chunkenc.ValFloat:
+		got, v = it.At()
+	case chunkenc.ValHistogram:
+		var h *histogram.Histogram
+		got, h = it.AtHistogram(nil)
+		v = float64(h.Count)
+	default:
 		draw.Fatalf("the end before %d", want[at])
 	}
-	if got, v := it.At(); got != want[at] || v != float64(got) || it.AtT() != got {
+	if got != want[at] || v != float64(got) || it.AtT() != got {
 		draw.Fatalf("at %d, value %v, want %d", got, v, want[at])
 	}
 }

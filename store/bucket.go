@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-tsdb/varve/block"
@@ -32,8 +34,9 @@ type Bucket struct {
 	fetcher Fetcher
 	src     *source
 	budget  *readcost.Budget
+	lock    fileutil.Releaser // of dir
 
-	syncing chan struct{} // holds a token while a Sync runs; guards cleaned and began
+	syncing chan struct{} // holds a token while a Sync or Close runs; guards cleaned, began and lock
 	cleaned bool          // whether dir was
 	began   time.Time     // of the last Sync that succeeded
 
@@ -47,9 +50,10 @@ type Bucket struct {
 // the blocks in the directory dir, which is created. It makes no request:
 // until Run or Sync has succeeded once, queriers fail with ErrNotReady.
 //
-// The directory belongs to this Bucket. It may be lost at any time the Bucket
+// The directory belongs to this Bucket until Close or the end of the process: one
+// that another has open is an ErrDirInUse. It may be lost at any time the Bucket
 // is not open. A directory that Thanos Store kept index headers in is welcome.
-func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) {
+func Open(bkt objstore.BucketReader, dir string, opts Options) (_ *Bucket, err error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -57,13 +61,22 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (*Bucket, error) 
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("store: create directory for index headers: %w", err)
 	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Release())
+		}
+	}()
 	m, err := newMetrics(opts.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	b := &Bucket{
 		bkt: bkt, dir: dir, opts: opts, metrics: m, fetcher: opts.Fetcher, budget: opts.Budget,
-		syncing: make(chan struct{}, 1),
+		syncing: make(chan struct{}, 1), lock: lock,
 	}
 	if b.budget == nil {
 		if b.budget, err = NewBudget(BudgetOptions{}); err != nil {
@@ -213,5 +226,10 @@ func (b *Bucket) Close() error {
 			}
 		}
 	}
-	return nil
+	lock := b.lock
+	b.lock = nil
+	if lock == nil {
+		return nil
+	}
+	return lock.Release()
 }

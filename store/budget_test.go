@@ -87,7 +87,7 @@ func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 		for set.Next() {
 		}
 		err = set.Err()
-		if err := q.Close(); err != nil {
+		if err := errors.Join(q.Close(), b.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if used := budget.InUse(); used != 0 {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -132,51 +131,6 @@ func TestIndexesAreReadWholeWithinABound(t *testing.T) {
 	}
 }
 
-// TestBlockReplacedUnderItsULID uploads another block under the ULID of one that
-// was read: with the pass between that sees it gone, and without.
-func TestBlockReplacedUnderItsULID(t *testing.T) {
-	for _, seen := range []bool{true, false} {
-		t.Run(fmt.Sprintf("seen gone %v", seen), func(t *testing.T) {
-			memory := objstoretest.NewMemory()
-			first := wideBlock(50, 1)
-			id := blocktest.Put(t, memory, first)
-			b := openOver(t, cached(t, memory, cache.Options{Dir: t.TempDir()}), t.TempDir(), Options{})
-			before := mustRead(t, b, 0, 1000, equal("cluster", "eu"))
-
-			blocktest.Remove(t, memory, id)
-			if seen {
-				if err := b.Sync(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			second := wideBlock(50, 1)
-			second.ID = id
-			for i := range second.Series {
-				for j := range second.Series[i].Samples {
-					second.Series[i].Samples[j].V += 0.25
-				}
-			}
-			blocktest.Put(t, memory, second)
-			if err := b.Sync(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !seen {
-				// Nobody told the reader. What it has not read yet it reads of the
-				// new one: it must not make an answer of both that passes for one.
-				got, _, err := read(t.Context(), b, 0, 1000, equal("cluster", "eu"))
-				if err == nil && got != before {
-					t.Error("an answer was made of two blocks")
-				}
-				return
-			}
-			fresh := openOver(t, memory, t.TempDir(), Options{})
-			if got, want := mustRead(t, b, 0, 1000, equal("cluster", "eu")), mustRead(t, fresh, 0, 1000, equal("cluster", "eu")); got != want || got == before {
-				t.Error("the answer is of the block that was replaced")
-			}
-		})
-	}
-}
-
 // TestFaultsAreNotRemembered reads a block whose objects are broken on the way,
 // then again.
 func TestFaultsAreNotRemembered(t *testing.T) {
@@ -208,7 +162,7 @@ func TestContentVersion(t *testing.T) {
 	meta := func() *block.Meta {
 		return &block.Meta{MinTime: 1, MaxTime: 2, Thanos: block.Thanos{Files: []block.File{{RelPath: "index", SizeBytes: 5}}}}
 	}
-	seen := map[string]string{contentVersion(meta()): "as it is"}
+	seen := map[string]string{contentVersion(meta(), time.Time{}): "as it is"}
 	for name, change := range map[string]func(*block.Meta){
 		"size":     func(m *block.Meta) { m.Thanos.Files[0].SizeBytes++ },
 		"file":     func(m *block.Meta) { m.Thanos.Files[0].RelPath = "chunks/000001" },
@@ -219,12 +173,18 @@ func TestContentVersion(t *testing.T) {
 	} {
 		m := meta()
 		change(m)
-		if other, ok := seen[contentVersion(m)]; ok {
+		if other, ok := seen[contentVersion(m, time.Time{})]; ok {
 			t.Errorf("%s has the version of %s", name, other)
 		}
-		seen[contentVersion(m)] = name
+		seen[contentVersion(m, time.Time{})] = name
 	}
-	if again := contentVersion(meta()); again != contentVersion(meta()) {
+	for name, at := range map[string]time.Time{"written": time.Unix(1, 0), "written later": time.Unix(1, 1)} {
+		if other, ok := seen[contentVersion(meta(), at)]; ok {
+			t.Errorf("%s has the version of %s", name, other)
+		}
+		seen[contentVersion(meta(), at)] = name
+	}
+	if again := contentVersion(meta(), time.Time{}); again != contentVersion(meta(), time.Time{}) {
 		t.Error("the version changes by itself")
 	}
 }

@@ -18,9 +18,14 @@
 // Varve's shippers keep (see package block): a start takes two requests and
 // about 1.2 KB of memory a block, and a Sync one request, however many blocks
 // there are; a block that Varve shipped is there with the next Sync, what others
-// did to the bucket within 15 minutes. Without an index, or with one that nobody
+// did to the bucket within 15 minutes: blocks that came, went or were replaced under
+// their ULID, and external labels that were edited in meta.json. Without an index, or with one that nobody
 // keeps any more, each Sync lists the whole bucket. Nothing else is read, and
-// nothing created on the disk, before a query needs a block.
+// no header made, before a query needs a block.
+//
+// The directory of a Bucket is locked while that is open, so that two do not remove
+// each other's headers. What stores may share is the directory of a cache, see
+// package objstore/cache.
 //
 // # How a query finds bytes
 //
@@ -102,6 +107,11 @@
 // third of its own size. Of the processors, one read uses all but one at a
 // time, and lets others run between small steps.
 //
+// What a read has cost is in the same Cost: requests and bytes are those that
+// reached the bucket, second tries and second requests included, where
+// objstore.WithRequests is below them. A pass over the bucket that a read has
+// caused, because a block was gone, is on no one's account.
+//
 // # Deadlines
 //
 // A read returns soon after its context has ended, at most 250 ms later, though
@@ -113,8 +123,12 @@
 // A bucket with the optional interface objstore.RangesReader, as that of package
 // objstore/cache, remembers what is read of blocks: it is told what is wanted
 // rather than which ranges to read, so that it reads only what is missing. The
-// version of a block's objects is drawn from its meta.json, so that a block that
-// was deleted and uploaded again with other content finds nothing of the old one.
+// version of a block's objects is drawn from its meta.json and from when the youngest
+// of them was written, so that a block that was deleted and uploaded again finds
+// nothing of the old one. Its header bears that time too. When meta.json itself was
+// written is of no matter: labels that are edited in place leave what was read of
+// use. Until a Sync has seen that a block was replaced, an answer may be of both; only
+// checksums and sizes speak against that. Put another block under another ULID.
 //
 // With such a bucket an index of up to 4 MiB is read whole when a block is first
 // of use: its header is made of it, postings and series are found in the cache,
@@ -137,6 +151,8 @@
 // request, for Options.Quarantine. It ends earlier when a Sync sees that the object was
 // written anew. Faults that may pass by themselves, like those of a bucket that is
 // away, are never remembered beyond the querier that met them.
+// When an index cannot be read, or makes no sense, its size is asked for: if it is
+// shorter than meta.json says it is truncated.
 //
 // A strict read fails for a fault in quarantine as it did when that was met: what
 // it computes may be stored or set off an alert, where a hole counts as zero, and it

@@ -23,6 +23,9 @@ var (
 	// It has a method Unavailable, by which the query API knows that trying
 	// again later helps.
 	ErrNotReady error = notReady("store: the bucket's blocks are not known yet: wait for the first successful Sync")
+	// ErrDirInUse is what Open fails with where the directory belongs to another
+	// Bucket, of this process or another, or cannot be locked.
+	ErrDirInUse = errors.New("it is in use by another store or cannot be locked: give each store a directory of its own, or stop the other")
 	// ErrClosed follows Close.
 	ErrClosed = errors.New("store: the bucket is closed")
 
@@ -120,7 +123,7 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 	case errors.Is(err, ErrHeader):
 	case objstore.IsNotFound(b.src.bkt, err):
 		err = fmt.Errorf("%w: %w", ErrMissing, err)
-	case errors.Is(err, objstore.ErrTruncated):
+	case errors.Is(err, objstore.ErrTruncated), errors.Is(err, indexheader.ErrTruncated):
 		err = fmt.Errorf("%w: %w", ErrTruncated, err)
 	case errors.As(err, new(*indexheader.CorruptError)):
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -74,8 +74,8 @@ func TestBrokenObjects(t *testing.T) {
 	}{
 		"index missing":           {object: "index", change: missing, want: ErrMissing},
 		"index missing when warm": {object: "index", change: missing, want: ErrMissing, warm: true},
-		"index empty":             {object: "index", change: cutTo(0), want: ErrCorrupt},
-		"index cut":               {object: "index", change: cutTo(-10), want: ErrCorrupt},
+		"index empty":             {object: "index", change: cutTo(0), want: ErrTruncated},
+		"index cut":               {object: "index", change: cutTo(-10), want: ErrTruncated},
 		"index cut in series":     {object: "index", change: cutTo(80), want: ErrTruncated, warm: true},
 		"index magic":             {object: "index", change: flip(0), want: ErrCorrupt},
 		"index version 1":         {object: "index", change: version(1), want: ErrUnsupported},

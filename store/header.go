@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/varve-tsdb/varve/internal/indexheader"
 	"github.com/varve-tsdb/varve/internal/readcost"
@@ -178,6 +179,9 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	case err == nil && b.indexSize != 0 && reader.IndexSize() != b.indexSize:
 		reader.Close()
 		b.discardHeader(fmt.Errorf("it is of an index of %d bytes, not %d", reader.IndexSize(), b.indexSize))
+	case err == nil && reader.Made().Before(b.written):
+		reader.Close()
+		b.discardHeader(fmt.Errorf("it is of %s, before the block was written at %s", reader.Made(), b.written))
 	case err == nil:
 		return reader, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -210,7 +214,7 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 
 // buildHeader makes the local header of the index.
 func (b *openBlock) buildHeader(ctx context.Context, path string) error {
-	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections}
+	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections, Made: headerTime(b.written)}
 	index := blockIndex{b: b}
 	switch size := 2 * b.indexSize; { // its pages, and all of it in one piece
 	case b.indexSize <= 0 || b.indexSize > opts.Whole:
@@ -220,7 +224,39 @@ func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	default:
 		opts.Whole = 0
 	}
-	return b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
+	err := b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
+	return b.ifTruncated(ctx, err)
+}
+
+// ifTruncated returns what has failed the reading of the index, or that its object
+// is shorter than meta.json says, which makes of it bytes without sense, or a
+// range that the bucket refuses.
+func (b *openBlock) ifTruncated(ctx context.Context, err error) error {
+	fault, ok := b.faultIn(err)
+	if !ok || b.indexSize <= 0 || ctx.Err() != nil || fault.Object != b.indexObject() {
+		return err
+	}
+	for _, known := range []error{ErrMissing, ErrTruncated, ErrUnsupported, objstore.ErrStalled} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	size, unsure := blockIndex{b: b}.actualSize(ctx)
+	if unsure != nil || size >= b.indexSize {
+		return err
+	}
+	return b.fault(ctx, b.indexObject(), fmt.Errorf("%w: it has %d bytes, not %d as meta.json says", ErrTruncated, size, b.indexSize))
+}
+
+// headerTime is the modification time of the header of an index: that of the index,
+// by the clock of the bucket, and not of the building, so that one of a block
+// that was replaced is known for that whenever it was built. Where it is of no
+// use, for a file system of whole seconds, it is not earlier.
+func headerTime(written time.Time) time.Time {
+	if written.IsZero() {
+		return time.Time{}
+	}
+	return written.Add(time.Second - 1).Truncate(time.Second)
 }
 
 // blockIndex shows a block's index object to indexheader.
@@ -235,8 +271,13 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	if i.b.indexSize > 0 {
 		return i.b.indexSize, nil
 	}
+	return i.actualSize(ctx)
+}
+
+func (i blockIndex) actualSize(ctx context.Context) (int64, error) {
 	return abandonable(ctx, func() (int64, error) {
-		readcost.From(ctx).Request(readcost.Header)
+		ctx, bill := bill(ctx, readcost.Header)
+		defer bill.end(0)
 		attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
 		return attrs.Size, err
 	})

@@ -70,7 +70,8 @@ func (b *headerBudget) opened(h *header, memory, size int64) {
 	b.report()
 }
 
-// found notes a file that an earlier process left.
+// found notes a file that an earlier process left. It is as old as its block, so
+// that those of old blocks go first.
 func (b *headerBudget) found(path string, size int64, modified time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

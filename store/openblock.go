@@ -4,10 +4,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
@@ -31,12 +33,11 @@ type openBlock struct {
 	// indexSize and segments come from meta.json; indexSize is 0 if it does
 	// not tell, and segments lacks what it does not.
 	indexSize    int64
-	segments     []int64      // size in bytes by index, counted from zero; 0 if unknown
-	chunkMaxSize int64        // 0 if unknown
-	seriesSize   int64        // greatest size of a series entry, 0 if unknown
-	sources      []ulid.ULID  // level-1 blocks whose samples it has
-	files        []block.File // as meta.json lists them
-	chunkCount   int64        // of chunks in the block
+	segments     []int64     // size in bytes by index, counted from zero; 0 if unknown
+	chunkMaxSize int64       // 0 if unknown
+	seriesSize   int64       // greatest size of a series entry, 0 if unknown
+	sources      []ulid.ULID // level-1 blocks whose samples it has
+	chunkCount   int64       // of chunks in the block
 	// sections of the index, if meta.json tells.
 	sections indexheader.Sections
 	// content tells the block from any other that had or will have its ULID.
@@ -44,6 +45,8 @@ type openBlock struct {
 	// Unix nanoseconds, 0 for never.
 	content   string
 	rewritten atomic.Int64
+	// written is when the youngest of index and chunks was, zero if unknown.
+	written time.Time
 
 	src    *source
 	dir    string // of the header
@@ -57,20 +60,20 @@ type openBlock struct {
 
 // newOpenBlock returns a block with one reference. It reads nothing.
 //
-// A block that left the bucket and came back may be open twice, since queries
-// may go on with the one that was dropped.
-func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
+// A block that left the bucket and came back, or that was changed, may be open
+// twice, since queries may go on with the one that was dropped.
+func newOpenBlock(m *block.Meta, written time.Time, src *source, dir string) *openBlock {
 	b := &openBlock{
 		id: m.ULID, external: m.Labels(), minTime: m.MinTime, maxTime: m.MaxTime,
 		resolution:   m.Thanos.Downsample.Resolution,
 		chunkMaxSize: m.Thanos.IndexStats.ChunkMaxSize,
 		seriesSize:   m.Thanos.IndexStats.SeriesMaxSize,
 		sources:      m.Compaction.Sources,
-		files:        m.Thanos.Files,
 		chunkCount:   int64(m.Stats.NumChunks),
+		written:      written,
 		src:          src, dir: filepath.Join(dir, m.ULID.String()),
 	}
-	b.content = contentVersion(m)
+	b.content = contentVersion(m, written)
 	b.sections.Series, b.sections.PostingsTable = m.IndexSections()
 	b.header.block = b
 	for _, f := range m.Thanos.Files {
@@ -93,6 +96,14 @@ func newOpenBlock(m *block.Meta, src *source, dir string) *openBlock {
 	b.refs.Store(1)
 	src.dirs.use(b.dir)
 	return b
+}
+
+// described tells whether a meta says what b was opened with, except for what is
+// in its content.
+func (b *openBlock) described(m *block.Meta) bool {
+	return slices.Equal(b.sources, m.Compaction.Sources) &&
+		b.chunkMaxSize == m.Thanos.IndexStats.ChunkMaxSize && b.seriesSize == m.Thanos.IndexStats.SeriesMaxSize &&
+		labels.Equal(b.external, m.Labels())
 }
 
 // segmentIndex is the number of a segment file as chunk references count it.

@@ -56,7 +56,7 @@ func TestBrokenThingsAreNotReadAgain(t *testing.T) {
 			_ = bkt.Delete(t.Context(), object)
 		}, "missing", true},
 		"index missing": {"index", func(bkt *objstoretest.Memory, object string) { _ = bkt.Delete(t.Context(), object) }, "missing", true},
-		"index cut":     {"index", func(bkt *objstoretest.Memory, object string) { bkt.Put(object, bkt.Objects()[object][:20]) }, "corrupt", true},
+		"index cut":     {"index", func(bkt *objstoretest.Memory, object string) { bkt.Put(object, bkt.Objects()[object][:20]) }, "truncated", true},
 		"index version 1": {"index", func(bkt *objstoretest.Memory, object string) {
 			content := bytes.Clone(bkt.Objects()[object])
 			content[4] = 1

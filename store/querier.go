@@ -219,7 +219,7 @@ func (q *querier) union(ctx context.Context, hints *storage.LabelHints, matchers
 	}
 	answers := make([][]string, len(streams))
 	warnings := make([]annotations.Annotations, len(streams))
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(asQuestion(ctx))
 	for i, s := range streams {
 		group.Go(func() (err error) {
 			answers[i], warnings[i], err = ask(ctx, s)

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -56,13 +53,14 @@ func (s *source) open(ctx context.Context, data, object string, sp span) (io.Rea
 	}
 	cost.Took(readcost.Waiting, time.Since(began))
 	s.metrics.requests.WithLabelValues(data).Inc()
-	cost.Request(kindOf(data))
+	ctx, bill := bill(ctx, kindOf(data))
 	r, err := s.bkt.GetRange(ctx, object, sp.from, sp.len())
 	if err != nil {
+		bill.end(0)
 		s.slots.Release(1)
 		return nil, err
 	}
-	return &sourceReader{ReadCloser: r, src: s, data: data, cost: cost}, nil
+	return &sourceReader{ReadCloser: r, src: s, data: data, bill: bill}, nil
 }
 
 // kindOf is what the accounts of queries call what is read.
@@ -82,7 +80,7 @@ type sourceReader struct {
 	io.ReadCloser
 	src  *source
 	data string
-	cost *readcost.Cost
+	bill billing
 	n    int
 }
 
@@ -94,31 +92,7 @@ func (r *sourceReader) Read(p []byte) (int, error) {
 
 func (r *sourceReader) Close() error {
 	r.src.metrics.bytes.WithLabelValues(r.data).Add(float64(r.n))
-	r.cost.Bytes(kindOf(r.data), int64(r.n))
 	r.src.slots.Release(1)
+	defer r.bill.end(int64(r.n))
 	return r.ReadCloser.Close()
-}
-
-// readUpTo reads n bytes, or fewer if r ends. What it allocates follows what
-// arrives, since n may be a broken object's claim.
-func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	const firstGuess = 4 << 20
-	b := make([]byte, 0, min(n, firstGuess))
-	for int64(len(b)) < n {
-		if len(b) == cap(b) {
-			grown := make([]byte, len(b), min(n, 2*int64(cap(b))))
-			copy(grown, b)
-			b = grown
-		}
-		m, err := r.Read(b[len(b):min(int64(cap(b)), n)])
-		b = b[:len(b)+m]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("after %d of %d bytes: %w", len(b), n, err)
-		}
-		runtime.Gosched() // see readcost.Pace
-	}
-	return b, nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/varve-tsdb/varve/internal/readcost"
+	"github.com/varve-tsdb/varve/internal/upto"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -20,23 +21,18 @@ type blockObject struct {
 	size    int64 // in bytes, 0 if unknown
 }
 
-const (
-	// bridge is how many unwanted bytes between two spans are handed over with
-	// them rather than skipped.
-	bridge = 4 << 10
-	// pageMemory is what a bucket that remembers holds at least to hand out a
-	// range: a page of package objstore/cache.
-	pageMemory = 16 << 10
-)
+// bridge is how many unwanted bytes between two spans are handed over with
+// them rather than skipped.
+const bridge = 4 << 10
 
 // memory is what readSpans takes for the wanted spans.
 func (s *source) memory(wanted []span) (n int64) {
 	if s.ranges == nil {
 		return memoryOf(coalesce(wanted, bridge, math.MaxInt64))
 	}
-	end := int64(0)
+	end, page := int64(0), s.ranges.PageSize()
 	for _, w := range wanted {
-		from, to := w.from/pageMemory*pageMemory, (w.to+pageMemory-1)/pageMemory*pageMemory
+		from, to := w.from/page*page, (w.to+page-1)/page*page
 		n += max(to-max(from, end), 0)
 		end = max(end, to)
 	}
@@ -91,16 +87,15 @@ func (s *source) readRanges(ctx context.Context, data string, object blockObject
 		ranges[i] = objstore.Range{From: w.from, To: w.to}
 	}
 	// Only what this read finds in the cache counts as its kind of data.
-	outer, found := objstore.AccountFrom(ctx), &objstore.Account{}
+	ctx, found := objstore.WithSubaccount(ctx)
 	defer func() {
 		readcost.From(ctx).Hits(kindOf(data), found.CacheHits(), found.CacheBytes())
-		outer.AddCacheHits(found.CacheHits(), found.CacheBytes())
 	}()
-	return s.ranges.ReadRanges(objstore.WithAccount(ctx, found), objstore.RangesRequest{
+	return s.ranges.ReadRanges(ctx, objstore.RangesRequest{
 		Name: object.name, Version: object.version, Size: object.size, Kind: data,
 		Ranges: ranges, Gap: gapLimit, Most: partLimit,
 		Open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {
-			return s.open(objstore.WithAccount(ctx, outer), data, object.name, span{off, off + length})
+			return s.open(ctx, data, object.name, span{off, off + length})
 		},
 	}, func(first, last int, b []byte) error {
 		from := wanted[first].from
@@ -150,7 +145,7 @@ func (s *source) readPieces(ctx context.Context, data, object string, sp span, p
 				return nil, fmt.Errorf("at %d: %w", at, err)
 			}
 		}
-		if contents[i], err = readUpTo(r, piece.len()); err != nil {
+		if contents[i], err = upto.Read(r, piece.len()); err != nil {
 			return nil, err
 		}
 		at = piece.to

@@ -90,6 +90,9 @@ func TestRequestsOfAQuery(t *testing.T) {
 	}
 
 	bkt.Reset()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
 	again := openOver(t, bkt, dir, Options{})
 	mustRead(t, again, 0, 1000, equal("__name__", "m1"))
 	want = map[string]int{"iter": 1, "iter index/v1/": 1, "get_range index": 4, "get_range chunks/000001": 2}

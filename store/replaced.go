@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/internal/readcost"
+	"github.com/varve-tsdb/varve/objstore"
 )
 
 // answer runs read on the block. If the block has left the bucket meanwhile, as
@@ -79,11 +81,16 @@ func (b *openBlock) hasLeft(ctx context.Context) (bool, error) {
 	if b.gone.Load() {
 		return true, nil
 	}
-	there, err := abandonable(ctx, func() (bool, error) { return b.src.bkt.Exists(ctx, block.MetaObject(b.id)) })
+	there, err := abandonable(ctx, func() (bool, error) {
+		ctx, bill := bill(ctx, readcost.Header)
+		defer bill.end(0)
+		return b.src.bkt.Exists(ctx, block.MetaObject(b.id))
+	})
 	if err != nil || there {
 		return false, err
 	}
-	err = b.src.refresh(ctx)
+	// What a pass over the bucket takes is for all queries, and on no one's account.
+	err = b.src.refresh(objstore.WithAccount(ctx, nil))
 	return b.gone.Load(), err
 }
 
@@ -124,8 +131,9 @@ func (s selection) narrowed(b *openBlock) selection {
 
 // progress is how far a set has come.
 type progress struct {
-	sent int
-	last labels.Labels // of the last series sent
+	matched bool // whether there are series that may match
+	sent    int
+	last    labels.Labels // of the last series sent
 }
 
 // before returns how many of decoded series are not after the last one sent.

@@ -29,7 +29,7 @@ type seriesSet struct {
 // start begins to read. readAhead is about how many bytes may be read before
 // they are asked for. When ctx ends, reading does, and the set fails; until then the
 // caller has to read the set to its end.
-func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, background func(func())) *seriesSet {
+func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, tally *tally, background func(func())) *seriesSet {
 	s := &seriesSet{cost: readcost.From(ctx), batches: make(chan batch, 1)}
 	background(func() {
 		defer close(s.batches)
@@ -41,6 +41,7 @@ func (r *blockReader) start(ctx context.Context, want selection, readAhead int64
 			}
 			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent, entry)
 		})
+		tally.ended(sent, s.err)
 	})
 	return s
 }
@@ -60,9 +61,9 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 		return err
 	}
 	if len(found.refs) == 0 {
-		cost.Skipped(readcost.SkippedPostings, 1)
 		return nil
 	}
+	sent.matched = true
 	// Of chunks one batch is being read, one waits, and one is in use. Of series
 	// without their chunks there are as many, and the bytes they are decoded from;
 	// were their batches smaller, so would be the reads of chunks.
@@ -72,31 +73,52 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	group.Go(func() error {
 		defer close(entries)
 		return newSeriesReader(r.block, found, want, seriesBytes, r.reach).each(ctx, found.refs, func(batch []series) error {
-			if err := cost.Take(readcost.SeriesInFlight, memoryOfSeries(batch)); err != nil {
+			memory := memoryOfSeries(batch)
+			if err := cost.Take(readcost.SeriesInFlight, memory); err != nil {
 				return err
 			}
-			return send(ctx, entries, batch)
+			err := send(ctx, entries, batch)
+			if err != nil {
+				cost.Give(readcost.SeriesInFlight, memory)
+			}
+			return err
 		})
 	})
 	group.Go(func() error {
 		chunks := chunkReader{r.block, want.form}
 		for decoded := range entries {
-			known := sent.before(decoded)
-			cost.Give(readcost.SeriesInFlight, memoryOfSeries(decoded[:known]))
-			decoded = decoded[known:]
-			for len(decoded) > 0 {
-				n := chunks.fits(decoded, chunkBytes)
-				last := decoded[n-1].labels
-				if err := chunks.send(ctx, decoded[:n:n], out); err != nil {
-					return err
-				}
-				sent.sent, sent.last = sent.sent+n, last
-				decoded = decoded[n:]
+			if err := chunks.pass(ctx, decoded, chunkBytes, out, sent); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	return group.Wait()
+	err = group.Wait()
+	for left := range entries { // after an error
+		cost.Give(readcost.SeriesInFlight, memoryOfSeries(left))
+	}
+	return err
+}
+
+// pass sends the decoded series that are not in sent yet with their chunks, which
+// are read in portions of about so many bytes. Their memory goes with them, or is
+// given back if they are not sent.
+func (r chunkReader) pass(ctx context.Context, decoded []series, chunkBytes int64, out chan<- batch, sent *progress) error {
+	cost := readcost.From(ctx)
+	known := sent.before(decoded)
+	cost.Give(readcost.SeriesInFlight, memoryOfSeries(decoded[:known]))
+	decoded = decoded[known:]
+	for len(decoded) > 0 {
+		n := r.fits(decoded, chunkBytes)
+		last := decoded[n-1].labels
+		if err := r.send(ctx, decoded[:n:n], out); err != nil {
+			cost.Give(readcost.SeriesInFlight, memoryOfSeries(decoded[n:]))
+			return err
+		}
+		sent.sent, sent.last = sent.sent+n, last
+		decoded = decoded[n:]
+	}
+	return nil
 }
 
 // candidates are series of a block: all that match are among them, and those
@@ -138,10 +160,14 @@ func (r *blockReader) matching(ctx context.Context, want selection, matchers []*
 
 // send reads the chunks of series, makes them what is wanted, and sends what is
 // left of the series.
-func (r chunkReader) send(ctx context.Context, some []series, to chan<- batch) error {
-	ready := batch{seriesBytes: memoryOfSeries(some)}
+func (r chunkReader) send(ctx context.Context, some []series, to chan<- batch) (err error) {
 	// What is taken of them is freed with the batch, as it goes wherever it does.
-	var err error
+	ready := batch{seriesBytes: memoryOfSeries(some)}
+	defer func() {
+		if err != nil {
+			ready.free(readcost.From(ctx))
+		}
+	}()
 	if ready.chunkBytes, err = r.load(ctx, some); err != nil {
 		return err
 	}

@@ -101,13 +101,17 @@ func (b *far) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 func (b *far) Iter(ctx context.Context, dir string, f func(string) error, options ...objstore.IterOption) error {
+	return b.IterWithAttributes(ctx, dir, func(attrs objstore.IterObjectAttributes) error { return f(attrs.Name) }, options...)
+}
+
+func (b *far) IterWithAttributes(ctx context.Context, dir string, f func(objstore.IterObjectAttributes) error, options ...objstore.IterOption) error {
 	n := 0
 	b.request()
-	return b.Bucket.Iter(ctx, dir, func(name string) error {
+	return b.Bucket.IterWithAttributes(ctx, dir, func(attrs objstore.IterObjectAttributes) error {
 		if n++; n%1000 == 0 {
 			b.request()
 		}
-		return f(name)
+		return f(attrs)
 	}, options...)
 }
 

@@ -29,10 +29,12 @@ func (s *streamQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	want := s.querier.selection(ctx, hints)
 	most := acceptable(ctx, hints)
 	picked := s.choose(want.mint, want.maxt, most)
-	readcost.From(ctx).Skipped(readcost.SkippedResolution, s.notPicked(want.mint, want.maxt, picked))
+	cost := readcost.From(ctx)
+	cost.Skipped(readcost.SkippedResolution, s.notPicked(want.mint, want.maxt, picked))
+	outcomes := tallies(cost, picked)
 	var sets []storage.ChunkSeriesSet
 	for _, p := range picked {
-		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, enter(ctx, s), s.querier.background)
+		set := p.start(ctx, want.within(p), s.querier.readAhead, matchers, enter(ctx, s), outcomes[p.blockReader], s.querier.background)
 		set.failed = func(err error) error { return tolerate(ctx, err) }
 		sets = append(sets, set)
 	}
@@ -71,14 +73,22 @@ func (s *streamQuerier) union(ctx context.Context, hints *storage.LabelHints, as
 	if hints != nil {
 		limit = max(hints.Limit, 0)
 	}
-	most := acceptable(ctx, nil)
-	picked := blocksOf(s.choose(s.querier.mint, s.querier.maxt, most))
+	pieces := s.choose(s.querier.mint, s.querier.maxt, acceptable(ctx, nil))
+	picked := blocksOf(pieces)
+	cost := readcost.From(ctx)
+	if !isQuestion(ctx) {
+		cost = nil // the Select it is a part of counts the blocks
+	}
+	cost.Skipped(readcost.SkippedResolution, s.notPicked(s.querier.mint, s.querier.maxt, pieces))
 	answers := make([][]string, len(picked))
 	missing := make([]error, len(picked))
 	group, groupCtx := errgroup.WithContext(ctx)
 	for i, r := range picked {
 		group.Go(func() error {
 			answer, err := ask(groupCtx, r, limit)
+			if isKnown(err) {
+				cost.Skipped(readcost.SkippedQuarantined, 1)
+			}
 			if err != nil && tolerate(groupCtx, err) == nil {
 				missing[i], err = err, nil
 			}
@@ -97,6 +107,16 @@ func (s *streamQuerier) union(ctx context.Context, hints *storage.LabelHints, as
 	}
 	return joinSorted(answers, limit), warnings, nil
 }
+
+type questionKey struct{}
+
+// asQuestion returns a context for a read of labels that somebody has asked for,
+// rather than one that is a part of a Select.
+func asQuestion(ctx context.Context) context.Context {
+	return context.WithValue(ctx, questionKey{}, true)
+}
+
+func isQuestion(ctx context.Context) bool { return ctx.Value(questionKey{}) != nil }
 
 // joinSorted returns each string of the answers once, in order, the first
 // limit of them if that is not 0.

@@ -116,16 +116,24 @@ func (b *Bucket) apply(view *block.View) bool {
 			}
 		}
 	}
-	var next []*openBlock
+	next := make([]*openBlock, 0, len(view.Blocks))
+	var changed []*openBlock
 	opened := 0
 	for _, m := range view.Blocks {
-		if known := old[m.ULID]; known != nil && sameFiles(known.files, m.Thanos.Files) {
-			next = append(next, known)
-			delete(old, m.ULID)
-			continue
+		written := view.DataWritten(m.ULID)
+		if known := old[m.ULID]; known != nil {
+			same := known.content == contentVersion(m, written)
+			if same && known.described(m) {
+				next = append(next, known)
+				delete(old, m.ULID)
+				continue
+			}
+			if !same {
+				changed = append(changed, known)
+			}
 		}
 		opened++
-		next = append(next, newOpenBlock(m, b.src, b.dir))
+		next = append(next, newOpenBlock(m, written, b.src, b.dir))
 	}
 	var broken []*BlockError
 	var lost []ulid.ULID
@@ -154,6 +162,9 @@ func (b *Bucket) apply(view *block.View) bool {
 	b.set.unreadable = broken
 	b.mu.Unlock()
 
+	for _, block := range changed {
+		block.header.forget() // of an index that is not there any more
+	}
 	for _, block := range old {
 		block.drop()
 	}
@@ -161,11 +172,6 @@ func (b *Bucket) apply(view *block.View) bool {
 	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
 	b.report(opened, len(old), len(next), news, lost)
 	return true
-}
-
-// sameFiles tells whether two metas of a block are about the same objects.
-func sameFiles(a, b []block.File) bool {
-	return slices.EqualFunc(a, b, func(a, b block.File) bool { return a.RelPath == b.RelPath && a.SizeBytes == b.SizeBytes })
 }
 
 // notIn returns those of broken that were not reported before in the same

@@ -58,6 +58,9 @@ func (s *counterSeries) Removed() (lost labels.Labels, known bool) {
 	return sortedsets.Removed(s.ChunkSeries)
 }
 
+// Memory is about what the series takes.
+func (s *counterSeries) Memory() int64 { return sortedsets.Memory(s.ChunkSeries) }
+
 func (s *counterSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 	if begun := s.begun.Swap(nil); begun != nil {
 		return begun

@@ -52,6 +52,9 @@ func (s finestSeries) Removed() (lost labels.Labels, known bool) {
 	return sortedsets.Removed(s.ChunkSeries)
 }
 
+// Memory is about what the series takes.
+func (s finestSeries) Memory() int64 { return sortedsets.Memory(s.ChunkSeries) }
+
 func (s finestSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 	f, ok := it.(*finestChunks)
 	if !ok {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/varve-tsdb/varve/internal/readcost"
@@ -20,12 +21,37 @@ type relabelled struct {
 	held    int64 // of the budget, while it is collected
 }
 
+// sampled is a series that can show its samples without a detour by chunks, see
+// query.Samples.
+type sampled interface {
+	Samples(mint, maxt int64) (chunkenc.Iterable, error)
+}
+
+// relabelledSamples is a series under its final labels that still can.
+type relabelledSamples struct {
+	*relabelled
+	sampled
+}
+
+// shown is the series for readers.
+func (r *relabelled) shown() storage.ChunkSeries {
+	if inner, ok := r.ChunkSeries.(sampled); ok {
+		return relabelledSamples{r, inner}
+	}
+	return r
+}
+
 // Labels returns the final labels.
 func (r *relabelled) Labels() labels.Labels { return r.labels }
 
 // Removed returns the labels that were removed from the series: what still
 // tells series apart whose final labels are equal. They are always known.
 func (r *relabelled) Removed() (_ labels.Labels, known bool) { return r.removed, true }
+
+// Memory is about what the series takes.
+func (r *relabelled) Memory() int64 {
+	return relabelledMemory + int64(r.labels.ByteSize()) + int64(r.removed.ByteSize()) + sortedsets.Memory(r.ChunkSeries)
+}
 
 // taggedSet is a set whose series need no other labels, only the word about
 // what was removed.
@@ -36,7 +62,7 @@ type taggedSet struct {
 
 func (s *taggedSet) At() storage.ChunkSeries {
 	series := s.ChunkSeriesSet.At()
-	return &relabelled{ChunkSeries: series, labels: series.Labels(), removed: s.removed}
+	return (&relabelled{ChunkSeries: series, labels: series.Labels(), removed: s.removed}).shown()
 }
 
 // sortedSet collects all series of a set and returns them in the order of
@@ -62,19 +88,27 @@ func (s *sortedSet) Next() bool {
 	}
 	// An error makes the order of what was collected meaningless to a merge,
 	// which would have to take a missing series for an absent one.
-	if s.Err() != nil || len(s.series) == 0 {
+	if s.Err() != nil {
+		s.pass(len(s.series))
+	}
+	if len(s.series) == 0 {
 		return false
 	}
-	same := []storage.ChunkSeries{s.series[0]}
+	same := []storage.ChunkSeries{s.series[0].shown()}
 	for len(same) < len(s.series) && compareRelabelled(s.series[0], s.series[len(same)]) == 0 {
 		same = append(same, s.series[len(same)])
 	}
-	for _, series := range s.series[:len(same)] {
-		s.cost.Give(readcost.SeriesInFlight, series.held)
-	}
-	s.series = s.series[len(same):]
+	s.pass(len(same))
 	s.current = sortedsets.MergeSeries(same)
 	return true
+}
+
+// pass lets go of the first n series.
+func (s *sortedSet) pass(n int) {
+	for _, series := range s.series[:n] {
+		s.cost.Give(readcost.SeriesInFlight, series.held)
+	}
+	s.series = s.series[n:]
 }
 
 func (s *sortedSet) collect() {
@@ -82,7 +116,7 @@ func (s *sortedSet) collect() {
 		series := s.set.At()
 		stored := series.Labels()
 		r := &relabelled{ChunkSeries: series, labels: s.final(stored), removed: s.removed(stored)}
-		r.held = relabelledMemory + int64(r.labels.ByteSize()) + int64(r.removed.ByteSize()) + memoryOf(series)
+		r.held = r.Memory()
 		if s.err = s.cost.Take(readcost.SeriesInFlight, r.held); s.err != nil {
 			return
 		}
@@ -94,14 +128,6 @@ func (s *sortedSet) collect() {
 // relabelledMemory is what a series that is collected takes besides labels and
 // chunks.
 const relabelledMemory = 256
-
-// memoryOf is what the series takes as it is, if it says so by a method Memory.
-func memoryOf(series storage.ChunkSeries) int64 {
-	if m, ok := series.(interface{ Memory() int64 }); ok {
-		return m.Memory()
-	}
-	return int64(series.Labels().ByteSize())
-}
 
 func compareRelabelled(a, b *relabelled) int {
 	return cmp.Or(labels.Compare(a.labels, b.labels), labels.Compare(a.removed, b.removed))
@@ -152,7 +178,7 @@ func (s *streamedSet) Next() bool {
 	return true
 }
 
-func (s *streamedSet) At() storage.ChunkSeries           { return s.at }
+func (s *streamedSet) At() storage.ChunkSeries           { return s.at.shown() }
 func (s *streamedSet) Err() error                        { return s.set.Err() }
 func (s *streamedSet) Warnings() annotations.Annotations { return s.set.Warnings() }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -43,6 +44,8 @@ type BuildOptions struct {
 	Whole int64
 	// Sections of the index, if they are known.
 	Sections Sections
+	// Made becomes the modification time of the file. Zero is now.
+	Made time.Time
 }
 
 // Build writes the header of index as the file path, whose directory must
@@ -58,7 +61,7 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 		return err
 	}
 	if size < indexStart+indexTOCSize {
-		return corrupt("the index has only %d bytes", size)
+		return &CorruptError{What: fmt.Sprintf("the index has only %d bytes", size), Err: ErrTruncated}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -73,7 +76,7 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 	if err := fill(ctx, index, size, opts, f); err != nil {
 		return err
 	}
-	return commit(f, path)
+	return commit(f, path, opts.Made)
 }
 
 // fill reads the parts of the index into f, and puts around them what makes a
@@ -111,7 +114,7 @@ func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os
 // header that a power failure cut off fails the checks of Open and is built
 // again, which is cheaper than that the first query of each block waits for the
 // disk.
-func commit(f *os.File, path string) error {
+func commit(f *os.File, path string, made time.Time) error {
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("write index header: %w", err)
@@ -121,6 +124,11 @@ func commit(f *os.File, path string) error {
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("write index header: %w", err)
+	}
+	if !made.IsZero() {
+		if err := os.Chtimes(f.Name(), made, made); err != nil {
+			return fmt.Errorf("write index header: %w", err)
+		}
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("write index header: %w", err)
@@ -219,7 +227,7 @@ func copyRange(ctx context.Context, index Index, off, length int64, w io.Writer)
 		return fmt.Errorf("read %d bytes at %d: %w", length, off, err)
 	}
 	if n != length {
-		return corrupt("the index ends at %d, before %d: it was truncated", off+n, off+length)
+		return &CorruptError{What: fmt.Sprintf("the index ends at %d, before %d", off+n, off+length), Err: ErrTruncated}
 	}
 	return nil
 }

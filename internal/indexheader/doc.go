@@ -26,6 +26,9 @@
 //
 // # Data path
 //
+// The modification time of the file is what BuildOptions.Made says, for callers
+// that hold it against that of the index.
+//
 // Build reads the parts of an index by ranges and writes the file under a
 // temporary name, checked by reading it back, and renamed: a process that ends
 // leaves a whole header or none. What a power failure leaves is found out by

@@ -1,6 +1,12 @@
 package indexheader
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrTruncated is the cause in a CorruptError if the index ends before its size.
+var ErrTruncated = errors.New("it was truncated")
 
 // CorruptError says that a header, or the index it was to be built from, does
 // not follow the format. A corrupt header is to be built anew; a corrupt index

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"time"
 )
 
 // Range is a range of bytes [Start, End) in the index that the header was made
@@ -26,6 +27,7 @@ func (r Range) IsZero() bool { return r == Range{} }
 type Reader struct {
 	file   io.ReaderAt
 	size   int64 // of the file when it was opened
+	made   time.Time
 	closer io.Closer
 	toc    toc
 
@@ -71,7 +73,7 @@ func Open(path string) (*Reader, error) {
 		f.Close()
 		return nil, fmt.Errorf("open index header %s: %w", path, err)
 	}
-	r.closer = f
+	r.closer, r.made = f, info.ModTime()
 	return r, nil
 }
 
@@ -136,6 +138,9 @@ func (r *Reader) IndexSize() int64 {
 	// The table of contents follows the postings offset table's CRC.
 	return r.toc.postingsTable + r.tableEnd + 4 - r.toc.tablePosition() + indexTOCSize
 }
+
+// Made is the modification time of the header's file.
+func (r *Reader) Made() time.Time { return r.made }
 
 // Size of the header's file in bytes.
 func (r *Reader) Size() int64 { return r.size }

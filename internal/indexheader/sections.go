@@ -20,24 +20,29 @@ type Sections struct {
 // ReadSections reads them from an index of the given size. Errors are those of r,
 // a *CorruptError or an *UnsupportedError.
 func ReadSections(r io.ReaderAt, size int64) (Sections, error) {
-	if size < indexStart+indexTOCSize {
-		return Sections{}, corrupt("the index has only %d bytes", size)
-	}
-	head, end := make([]byte, indexStart), make([]byte, indexTOCSize)
-	if _, err := r.ReadAt(head, 0); err != nil {
-		return Sections{}, corruptRead("index", err)
-	}
-	if err := checkIndexStart(head); err != nil {
-		return Sections{}, err
-	}
-	if _, err := r.ReadAt(end, size-indexTOCSize); err != nil {
-		return Sections{}, corruptRead("index", err)
-	}
-	t, err := parseTOC(end, size)
+	t, err := readTOC(r, size)
 	if err != nil {
 		return Sections{}, err
 	}
 	return Sections{Series: t.series, PostingsTable: t.postingsTable}, nil
+}
+
+// readTOC reads the table of contents of an index, and looks at its first bytes.
+func readTOC(r io.ReaderAt, size int64) (toc, error) {
+	if size < indexStart+indexTOCSize {
+		return toc{}, corrupt("the index has only %d bytes", size)
+	}
+	head, end := make([]byte, indexStart), make([]byte, indexTOCSize)
+	if _, err := r.ReadAt(head, 0); err != nil {
+		return toc{}, corruptRead("index", err)
+	}
+	if err := checkIndexStart(head); err != nil {
+		return toc{}, err
+	}
+	if _, err := r.ReadAt(end, size-indexTOCSize); err != nil {
+		return toc{}, corruptRead("index", err)
+	}
+	return parseTOC(end, size)
 }
 
 // fit says whether an index of the given size can have these sections.

@@ -3,11 +3,28 @@ package readcost
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// The limits, by the fields of BudgetOptions.
+const (
+	queryBytes   = "QueryBytes"
+	totalBytes   = "TotalBytes"
+	queryFetch   = "QueryFetch"
+	queryBlocks  = "QueryBlocks"
+	querySeries  = "QuerySeries"
+	querySamples = "QuerySamples"
+)
+
+func limits() []string {
+	return []string{queryBytes, totalBytes, queryFetch, queryBlocks, querySeries, querySamples}
+}
 
 // BudgetOptions are the limits of reads. The zero value is the default. Negative
 // values turn a limit off.
@@ -17,7 +34,9 @@ type BudgetOptions struct {
 	// 512 MiB. What the PromQL engine computes from them is not in it; that is
 	// for the engine's MaxSamples to limit.
 	QueryBytes int64
-	// TotalBytes is how much all queries together may take. 0 means 2 GiB.
+	// TotalBytes is how much all queries together may take. 0 means 2 GiB. A query
+	// that alone takes more is refused for good, one that does not fit beside
+	// others for the moment.
 	TotalBytes int64
 	// QueryFetch is how many bytes one query may read of blocks, whether they come
 	// from the bucket or a cache. Their headers, which many queries share, are not
@@ -35,6 +54,10 @@ type BudgetOptions struct {
 	// RetryAfter is what a query is told that finds no memory left because of
 	// others. 0 means 5 seconds.
 	RetryAfter time.Duration
+	// Names has what the host calls the limits, such as the flags that set them,
+	// by the names of the fields above: errors tell an operator to raise those. A
+	// field that is not in it goes by its own name.
+	Names map[string]string
 	// Registerer gets the metrics varve_query_budget_*, and keeps them. nil is
 	// fine. For two Budgets with one registry wrap it for each of them, with
 	// different values of one label.
@@ -46,6 +69,11 @@ func (o BudgetOptions) Validate() error {
 	var errs []error
 	if o.QueryBytes > 0 && o.TotalBytes > 0 && o.QueryBytes > o.TotalBytes {
 		errs = append(errs, fmt.Errorf("BudgetOptions.QueryBytes is %d, more than the %d of TotalBytes: no query could ever use it", o.QueryBytes, o.TotalBytes))
+	}
+	for name := range o.Names {
+		if !slices.Contains(limits(), name) {
+			errs = append(errs, fmt.Errorf("BudgetOptions.Names has a name for %q, which is none of the limits %s", name, strings.Join(limits(), ", ")))
+		}
 	}
 	if o.RetryAfter < 0 {
 		errs = append(errs, fmt.Errorf("BudgetOptions.RetryAfter is %s, want 0 or more", o.RetryAfter))
@@ -66,6 +94,7 @@ func (o BudgetOptions) withDefaults() BudgetOptions {
 	if o.RetryAfter == 0 {
 		o.RetryAfter = 5 * time.Second
 	}
+	o.Names = maps.Clone(o.Names)
 	return o
 }
 
@@ -110,7 +139,13 @@ func (b *Budget) take(n int64) bool {
 
 func (b *Budget) give(n int64) { b.used.Add(-n) }
 
-// overloaded is the refusal of n bytes because of what others hold.
-func (b *Budget) overloaded(n int64) *LimitError {
-	return &LimitError{Limit: "TotalBytes", Value: b.opts.TotalBytes, Asked: n, Unit: "bytes", RetryAfter: b.opts.RetryAfter}
+// overTotal is the refusal of a query that holds used bytes and needs so many, for
+// what all of them may take: for good if it is too much for the query alone, else
+// because of what others hold.
+func (b *Budget) overTotal(used, need int64) *LimitError {
+	err := &LimitError{Limit: totalBytes, Value: b.opts.TotalBytes, Asked: need, Unit: "bytes"}
+	if need <= b.opts.TotalBytes {
+		err.Asked, err.RetryAfter = need-used, b.opts.RetryAfter
+	}
+	return err
 }

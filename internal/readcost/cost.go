@@ -54,10 +54,10 @@ func From(ctx context.Context) *Cost {
 	return c
 }
 
-// Request notes a request of a bucket.
-func (c *Cost) Request(k Kind) {
-	if c != nil {
-		c.fetched[k].requests.Add(1)
+// Requests notes n requests of a bucket, none if that is not positive.
+func (c *Cost) Requests(k Kind, n int64) {
+	if c != nil && n > 0 {
+		c.fetched[k].requests.Add(n)
 		c.touched.Store(true)
 	}
 }

@@ -34,31 +34,44 @@ type LimitError struct {
 	// RetryAfter is not zero if it is not the read that is too big but the
 	// process that is too busy: the same read may pass after about this time.
 	RetryAfter time.Duration
+
+	names map[string]string // see BudgetOptions.Names
+}
+
+// Name is what the host calls the limit, such as a flag: see BudgetOptions.Names.
+func (e *LimitError) Name() string { return e.nameOf(e.Limit) }
+
+func (e *LimitError) nameOf(limit string) string {
+	if name := e.names[limit]; name != "" {
+		return name
+	}
+	return limit
 }
 
 // Error names the limit, its value, what was asked, and what to do.
 func (e *LimitError) Error() string {
-	var b strings.Builder
 	least := ""
 	if e.AtLeast {
 		least = "at least "
 	}
-	if e.RetryAfter > 0 {
-		fmt.Fprintf(&b, "too busy: the query asks for %s%s of memory, and all queries together may have no more than %s (%s): try again in %s; if this comes often raise %s or lower QueryBytes",
-			least, e.show(e.Asked), e.show(e.Value), e.Limit, e.RetryAfter, e.Limit)
-		return b.String()
+	asked, value, name := e.show(e.Asked), e.show(e.Value), e.Name()
+	if asked == value {
+		asked, value = e.exact(e.Asked), e.exact(e.Value)
 	}
-	switch e.Limit {
-	case "QueryBytes":
-		fmt.Fprintf(&b, "the query takes %s%s of memory", least, e.show(e.Asked))
-		b.WriteString(e.of())
-	case "QueryFetch":
-		fmt.Fprintf(&b, "the query reads %s%s of the bucket", least, e.show(e.Asked))
-	default:
-		fmt.Fprintf(&b, "the query reads %s%s", least, e.show(e.Asked))
+	const remedy = ": select fewer series or less time, or raise "
+	switch {
+	case e.RetryAfter > 0:
+		return fmt.Sprintf("too busy: the query asks for %s%s of memory, and all queries together may have no more than %s (%s): try again in %s; if this comes often raise %s or lower %s",
+			least, asked, value, name, e.RetryAfter, name, e.nameOf(queryBytes))
+	case e.Limit == totalBytes:
+		return fmt.Sprintf("the query takes %s%s of memory%s, more than the limit of %s for all queries together (%s)%s%s",
+			least, asked, e.of(), value, name, remedy, name)
+	case e.Limit == queryBytes:
+		return fmt.Sprintf("the query takes %s%s of memory%s, more than the limit of %s (%s)%s%s", least, asked, e.of(), value, name, remedy, name)
+	case e.Limit == queryFetch:
+		asked += " of the bucket"
 	}
-	fmt.Fprintf(&b, ", more than the limit of %s (%s): select fewer series or less time, or raise %s", e.show(e.Value), e.Limit, e.Limit)
-	return b.String()
+	return fmt.Sprintf("the query reads %s%s, more than the limit of %s (%s)%s%s", least, asked, value, name, remedy, name)
 }
 
 func (e *LimitError) of() string {
@@ -74,9 +87,11 @@ func (e *LimitError) of() string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
+func (e *LimitError) exact(n int64) string { return fmt.Sprintf("%d %s", n, e.Unit) }
+
 func (e *LimitError) show(n int64) string {
 	if e.Unit != "bytes" {
-		return fmt.Sprintf("%d %s", n, e.Unit)
+		return e.exact(n)
 	}
 	switch {
 	case n >= 10<<30:
@@ -86,7 +101,7 @@ func (e *LimitError) show(n int64) string {
 	case n >= 10<<10:
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return e.exact(n)
 }
 
 // LimitExceeded reports that the read is too big, whenever it comes.

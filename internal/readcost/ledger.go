@@ -13,10 +13,14 @@ func (c *Cost) Take(u Use, n int64) error {
 	}
 	b := c.budget
 	if limit := b.opts.QueryBytes; limit > 0 && c.used+n > limit {
-		return c.refuse(&LimitError{Limit: "QueryBytes", Value: limit, Asked: c.used + n, Unit: "bytes", Of: c.uses(u, n)})
+		return c.refuse(&LimitError{Limit: queryBytes, Value: limit, Asked: c.used + n, Unit: "bytes", Of: c.uses(u, n)})
 	}
 	if !b.take(n) {
-		return c.refuse(b.overloaded(n))
+		err := b.overTotal(c.used, c.used+n)
+		if err.RetryAfter == 0 {
+			err.Of = c.uses(u, n)
+		}
+		return c.refuse(err)
 	}
 	c.inUse[u] += n
 	c.used += n
@@ -69,13 +73,15 @@ func (c *Cost) Admit(least Least) error {
 	opts := &c.budget.opts
 	switch {
 	case opts.QueryBytes > 0 && need > opts.QueryBytes:
-		return c.refuse(&LimitError{Limit: "QueryBytes", Value: opts.QueryBytes, Asked: need, Unit: "bytes", AtLeast: true})
+		return c.refuse(&LimitError{Limit: queryBytes, Value: opts.QueryBytes, Asked: need, Unit: "bytes", AtLeast: true})
 	case c.keeps.Load() && opts.QuerySeries > 0 && least.Series > opts.QuerySeries:
-		return c.refuse(&LimitError{Limit: "QuerySeries", Value: opts.QuerySeries, Asked: least.Series, Unit: "series", AtLeast: true})
+		return c.refuse(&LimitError{Limit: querySeries, Value: opts.QuerySeries, Asked: least.Series, Unit: "series", AtLeast: true})
 	case opts.QueryFetch > 0 && c.asked+least.Fetched > opts.QueryFetch:
-		return c.refuse(&LimitError{Limit: "QueryFetch", Value: opts.QueryFetch, Asked: c.asked + least.Fetched, Unit: "bytes", AtLeast: true})
+		return c.refuse(&LimitError{Limit: queryFetch, Value: opts.QueryFetch, Asked: c.asked + least.Fetched, Unit: "bytes", AtLeast: true})
 	case opts.TotalBytes > 0 && need-c.used > 0 && c.budget.used.Load()+need-c.used > opts.TotalBytes:
-		return c.refuse(c.budget.overloaded(need - c.used))
+		err := c.budget.overTotal(c.used, need)
+		err.AtLeast = err.RetryAfter == 0
+		return c.refuse(err)
 	}
 	return nil
 }
@@ -91,7 +97,7 @@ func (c *Cost) Fetch(n int64) error {
 		return err
 	}
 	if limit := c.budget.opts.QueryFetch; c.asked+n > limit {
-		return c.refuse(&LimitError{Limit: "QueryFetch", Value: limit, Asked: c.asked + n, Unit: "bytes"})
+		return c.refuse(&LimitError{Limit: queryFetch, Value: limit, Asked: c.asked + n, Unit: "bytes"})
 	}
 	c.asked += n
 	return nil
@@ -109,7 +115,7 @@ func (c *Cost) Blocks(n int) error {
 	}
 	c.blocks += int64(n)
 	if limit := int64(c.budget.opts.QueryBlocks); limit > 0 && c.blocks > limit {
-		return c.refuse(&LimitError{Limit: "QueryBlocks", Value: limit, Asked: c.blocks, Unit: "blocks"})
+		return c.refuse(&LimitError{Limit: queryBlocks, Value: limit, Asked: c.blocks, Unit: "blocks"})
 	}
 	return nil
 }
@@ -126,9 +132,9 @@ func (c *Cost) Returned(series, chunks, samples int) error {
 	var err *LimitError
 	switch {
 	case opts.QuerySeries > 0 && gotSeries > opts.QuerySeries:
-		err = &LimitError{Limit: "QuerySeries", Value: opts.QuerySeries, Asked: gotSeries, Unit: "series", AtLeast: true}
+		err = &LimitError{Limit: querySeries, Value: opts.QuerySeries, Asked: gotSeries, Unit: "series", AtLeast: true}
 	case opts.QuerySamples > 0 && gotSamples > opts.QuerySamples:
-		err = &LimitError{Limit: "QuerySamples", Value: opts.QuerySamples, Asked: gotSamples, Unit: "samples", AtLeast: true}
+		err = &LimitError{Limit: querySamples, Value: opts.QuerySamples, Asked: gotSamples, Unit: "samples", AtLeast: true}
 	default:
 		return nil
 	}
@@ -169,6 +175,7 @@ func (c *Cost) ended() error {
 
 // refuse notes the first refusal. c.mu is held.
 func (c *Cost) refuse(err *LimitError) error {
+	err.names = c.budget.opts.Names
 	c.refused = err
 	c.budget.metrics.refused.WithLabelValues(err.Limit).Inc()
 	return err

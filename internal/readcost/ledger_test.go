@@ -226,7 +226,7 @@ func TestDefaults(t *testing.T) {
 // Nothing needs an account.
 func TestNilCost(t *testing.T) {
 	var c *Cost
-	c.Request(Header)
+	c.Requests(Header, 1)
 	c.Bytes(Header, 1)
 	c.Hits(Header, 1, 1)
 	c.Considered(1)
@@ -250,7 +250,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	c := newBudget(t, BudgetOptions{QueryFetch: 1 << 40}).Open()
 	hoard := Hoard{Cost: c}
 	if n := testing.AllocsPerRun(100, func() {
-		c.Request(Chunks)
+		c.Requests(Chunks, 1)
 		c.Bytes(Chunks, 10)
 		c.Took(Decode, 1)
 		hold := Charge{Cost: c, Use: ChunksInFlight}
@@ -271,7 +271,7 @@ func TestReportAndPrice(t *testing.T) {
 	c.Skipped(SkippedTime, 3)
 	c.Skipped(SkippedLabels, 2)
 	for range 500 {
-		c.Request(Chunks)
+		c.Requests(Chunks, 1)
 	}
 	c.Bytes(Chunks, 2e9)
 	c.Hits(Postings, 1, 7)

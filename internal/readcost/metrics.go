@@ -15,7 +15,7 @@ func newBudgetMetrics(b *Budget) (*budgetMetrics, error) {
 		Name: "varve_query_budget_refused_total",
 		Help: "Reads that a limit of the budget has ended, by limit.",
 	}, []string{"limit"})}
-	for _, limit := range []string{"QueryBytes", "TotalBytes", "QueryFetch", "QueryBlocks", "QuerySeries", "QuerySamples"} {
+	for _, limit := range limits() {
 		m.refused.WithLabelValues(limit)
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {

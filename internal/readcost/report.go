@@ -35,7 +35,9 @@ type Report struct {
 
 // Fetched is what was read of one kind.
 type Fetched struct {
-	// Requests of the bucket, and Bytes that came of them.
+	// Requests of the bucket, and Bytes that came of them. Second tries of what
+	// failed and second requests for what was slow are among them where the bucket
+	// tells, by objstore.WithRequests below all else: they are paid for, too.
 	Requests int64 `json:"requests"`
 	Bytes    int64 `json:"bytes"`
 	// CacheHits are pieces of blocks, of whatever size the cache keeps them in, that

@@ -33,11 +33,19 @@ func (s mergedSeries) Labels() labels.Labels { return s[0].Labels() }
 // Memory is about what all of them take, as far as they say.
 func (s mergedSeries) Memory() (n int64) {
 	for _, series := range s {
-		if m, ok := series.(interface{ Memory() int64 }); ok {
-			n += m.Memory()
-		}
+		n += Memory(series)
 	}
 	return n
+}
+
+// Memory is about how many bytes whoever keeps a series keeps with it. A series
+// tells by a method of that name, which one that wraps another has, too, for its
+// chunks may be in memory. Of one that does not tell the labels count.
+func Memory(series storage.ChunkSeries) int64 {
+	if m, ok := series.(interface{ Memory() int64 }); ok {
+		return m.Memory()
+	}
+	return int64(series.Labels().ByteSize())
 }
 
 // Removed returns the labels that the series has lost, if it is known.

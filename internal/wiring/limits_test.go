@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-tsdb/varve/dedup"
 	"github.com/varve-tsdb/varve/internal/blocktest"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 	"github.com/varve-tsdb/varve/query"
 	"github.com/varve-tsdb/varve/store"
@@ -80,25 +81,33 @@ func TestLimitsThroughAllLayers(t *testing.T) {
 	for name, c := range map[string]struct {
 		limits query.BudgetOptions
 		code   int
+		held   int64 // by others
 	}{
-		"QueryBytes":   {query.BudgetOptions{QueryBytes: 10_000}, http.StatusUnprocessableEntity},
-		"QueryFetch":   {query.BudgetOptions{QueryFetch: 1000}, http.StatusUnprocessableEntity},
-		"QueryBlocks":  {query.BudgetOptions{QueryBlocks: 3}, http.StatusUnprocessableEntity},
-		"QuerySeries":  {query.BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity},
-		"QuerySamples": {query.BudgetOptions{QuerySamples: 150}, http.StatusUnprocessableEntity},
-		"TotalBytes":   {query.BudgetOptions{QueryBytes: -1, TotalBytes: 10_000}, http.StatusTooManyRequests},
+		"QueryBytes":               {query.BudgetOptions{QueryBytes: 10_000}, http.StatusUnprocessableEntity, 0},
+		"QueryFetch":               {query.BudgetOptions{QueryFetch: 1000}, http.StatusUnprocessableEntity, 0},
+		"QueryBlocks":              {query.BudgetOptions{QueryBlocks: 3}, http.StatusUnprocessableEntity, 0},
+		"QuerySeries":              {query.BudgetOptions{QuerySeries: 1}, http.StatusUnprocessableEntity, 0},
+		"QuerySamples":             {query.BudgetOptions{QuerySamples: 150}, http.StatusUnprocessableEntity, 0},
+		"TotalBytes":               {query.BudgetOptions{QueryBytes: -1, TotalBytes: 10_000}, http.StatusUnprocessableEntity, 0},
+		"TotalBytes beside others": {query.BudgetOptions{TotalBytes: 8 << 20}, http.StatusTooManyRequests, 8<<20 - 10_000},
 	} {
 		h, budget := apiOver(t, bkt, c.limits)
+		others := budget.Open()
+		if err := others.Take(readcost.Kept, c.held); err != nil {
+			t.Fatal(err)
+		}
+		limit, _, _ := strings.Cut(name, " ")
 		for _, more := range []string{"", "&partial_response=true", "&dedup=false", "&replicaLabels[]=pod", "&replicaLabels[]=pod&partial_response=true"} {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/query?query=count_over_time(up[20m])&time=1200"+more, nil))
-			if w.Code != c.code || !strings.Contains(w.Body.String(), name) {
+			if w.Code != c.code || !strings.Contains(w.Body.String(), limit) {
 				t.Errorf("%s%s: %d %s", name, more, w.Code, w.Body)
 			}
 			if retry := w.Header().Get("Retry-After"); (retry == "5") != (c.code == http.StatusTooManyRequests) {
 				t.Errorf("%s%s: status %d with Retry-After %q", name, more, w.Code, retry)
 			}
 		}
+		others.Close()
 		if used := budget.InUse(); used != 0 {
 			t.Errorf("%s: %d bytes are still in use", name, used)
 		}

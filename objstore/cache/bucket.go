@@ -68,6 +68,9 @@ func (b *Bucket) ReadRanges(ctx context.Context, req objstore.RangesRequest, use
 	return newRead(b.shared, req, use).run(ctx)
 }
 
+// PageSize implements objstore.RangesReader.
+func (*Bucket) PageSize() int64 { return pageSize }
+
 // GetRange implements objstore.Bucket. It remembers nothing unless the context
 // has a version, see objstore.WithVersion.
 func (b *Bucket) GetRange(ctx context.Context, name string, off, length int64) (io.ReadCloser, error) {
@@ -112,10 +115,11 @@ func (b *Bucket) ReaderWithExpectedErrs(expected objstore.IsOpFailureExpectedFun
 	return b.WithExpectedErrs(expected)
 }
 
-// Close waits for what is being written to disk, takes the metrics off the
-// registry and closes the bucket below.
+// Close ends the reads that are under way, waits for what is being written to
+// disk, but not for a bucket that ignores the end of its contexts, takes the
+// metrics off the registry and closes the bucket below.
 func (b *Bucket) Close() error {
-	b.shared.flights.running.Wait()
+	b.shared.flights.close()
 	b.shared.metrics.registered.UnregisterAll()
 	return b.Bucket.Close()
 }

@@ -29,9 +29,9 @@ type disk struct {
 	index   *diskIndex
 	writers chan struct{} // a token for each write under way
 
-	mu     sync.Mutex // guards what follows
-	warned time.Time  // when the log last heard of a failure
-	paused time.Time  // until when nothing is written
+	mu     sync.Mutex           // guards what follows
+	warned map[string]time.Time // when the log last had a line, by its text
+	paused time.Time            // until when nothing is written
 }
 
 const (
@@ -47,7 +47,7 @@ const (
 func newDisk(opts Options, m *metrics) *disk {
 	d := &disk{
 		dir: filepath.Join(opts.Dir, diskVersion), metrics: m, log: opts.Logger,
-		writers: make(chan struct{}, diskWriters),
+		writers: make(chan struct{}, diskWriters), warned: map[string]time.Time{},
 	}
 	d.index = newDiskIndex(d.dir, opts.DiskBytes)
 	if err := os.MkdirAll(d.dir, 0o777); err != nil {
@@ -58,21 +58,32 @@ func newDisk(opts Options, m *metrics) *disk {
 	return d
 }
 
-// failed counts a failure, and logs it unless it did just now.
+// What the log says, once a minute at most of either.
+const (
+	logFails   = "the cache on disk fails and does without for now: free space, or repair or replace the disk"
+	logDamaged = "a file of the cache on disk is damaged: it is dropped, and what it had is read from the bucket again; look at the disk only if this comes again and again"
+)
+
+// failed counts a failure, and logs it unless there was such a line just now.
 func (d *disk) failed(op string, err error) {
 	d.metrics.diskFailures.WithLabelValues(op).Inc()
+	text := logFails
+	if op == opChecksum {
+		text = logDamaged
+	}
 	d.mu.Lock()
 	now := time.Now()
-	news := now.Sub(d.warned) >= diskPause
+	last, known := d.warned[text]
+	news := !known || now.Sub(last) >= diskPause
 	if news {
-		d.warned = now
+		d.warned[text] = now
 	}
 	if op == opOpen || op == opWrite {
 		d.paused = now.Add(diskPause)
 	}
 	d.mu.Unlock()
 	if news {
-		d.log.Warn("the cache on disk fails and does without for now: free space, or repair or replace the disk", "dir", d.dir, "operation", op, "err", err)
+		d.log.Warn(text, "dir", d.dir, "operation", op, "err", err)
 	}
 }
 
@@ -105,7 +116,9 @@ func (d *disk) readSegment(key segmentKey, pages []*wantedPage) {
 		return
 	}
 	defer s.close()
-	d.index.used(key)
+	if now, stamp := d.index.used(key); stamp {
+		_ = os.Chtimes(key.path(d.dir), now, now) // who may only read has no say in what goes
+	}
 	for _, p := range pages {
 		content, err := s.page(p.number)
 		if err != nil {

@@ -27,7 +27,13 @@ type diskIndex struct {
 type diskFile struct {
 	size int64
 	used time.Time
+	// stamped is the time of the file as it is on disk, which is all that is known
+	// of its use after a restart.
+	stamped time.Time
 }
+
+// stampEvery is how far the time of a file may lag behind its use.
+const stampEvery = 10 * time.Minute
 
 func newDiskIndex(dir string, budget int64) *diskIndex {
 	return &diskIndex{dir: dir, budget: budget, files: map[segmentKey]diskFile{}}
@@ -51,7 +57,7 @@ func (x *diskIndex) scan() error {
 				continue // not ours
 			}
 			if info, err := f.Info(); err == nil {
-				found[key] = diskFile{usage(info), info.ModTime()}
+				found[key] = diskFile{usage(info), info.ModTime(), info.ModTime()}
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
@@ -78,14 +84,22 @@ func (x *diskIndex) stale() bool {
 	return x.unlooked > x.budget/16
 }
 
-// used notes that a file was of use.
-func (x *diskIndex) used(key segmentKey) {
+// used notes that a file was of use, and says whether the file is to be stamped
+// with the time it returns.
+func (x *diskIndex) used(key segmentKey) (now time.Time, stamp bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if f, ok := x.files[key]; ok {
-		f.used = time.Now()
-		x.files[key] = f
+	now = time.Now()
+	f, ok := x.files[key]
+	if !ok {
+		return now, false
 	}
+	f.used = now
+	if stamp = now.Sub(f.stamped) >= stampEvery; stamp {
+		f.stamped = now
+	}
+	x.files[key] = f
+	return now, stamp
 }
 
 // wrote notes how much a file takes after written bytes more.
@@ -93,7 +107,8 @@ func (x *diskIndex) wrote(key segmentKey, size, written int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.total += size - x.files[key].size
-	x.files[key] = diskFile{size, time.Now()}
+	now := time.Now()
+	x.files[key] = diskFile{size, now, now}
 	x.unlooked += written
 }
 

@@ -13,9 +13,9 @@
 // Only what a reader vouches for: reads through ReadRanges, which store.Bucket
 // finds by itself, and GetRange with a context of objstore.WithVersion. Both name
 // a version of the object, and everything is remembered under name and version.
-// Package store derives the version of a block's objects from its meta.json: a
-// block that was deleted and uploaded again with other content has another one,
-// and finds nothing of the old. All other operations pass through untouched, so
+// Package store derives the version of a block's objects from its meta.json and
+// from when they were written: a block that was deleted and uploaded again has
+// another one, and finds nothing of the old. All other operations pass through untouched, so
 // that metas, markers and lists are never old.
 //
 // Should somebody replace an object behind all this, its readers find that the
@@ -85,7 +85,10 @@
 //
 // The budget is kept by removing the files that were of no use for longest, down
 // to a sixteenth below it. At the start, and after each sixteenth of it written,
-// the directory is looked through again, for what others put there.
+// the directory is looked through again, for what others put there. The use of a
+// file shows in its time of modification, by which other processes and the next
+// one know of it: it is at most ten minutes behind. A file goes as a whole, so
+// that what is read often of an object keeps what lies near it.
 //
 // Writing happens behind the readers' backs by those that fetched. If more than
 // eight are at it, or the disk has failed within the last minute, pages are not

@@ -16,10 +16,12 @@ import (
 // somebody else is fetching waits for that.
 type flights struct {
 	cache   *shared
-	running sync.WaitGroup
+	writing sync.WaitGroup // what is being written to disk
 
 	mu     sync.Mutex // guards what follows, and flight.waiters
 	byPage map[pageKey]*flight
+	live   map[*flight]struct{} // those that fetch
+	closed bool                 // nothing more is written
 }
 
 // flight is one read of the bucket.
@@ -39,7 +41,19 @@ type flight struct {
 }
 
 func newFlights(c *shared) *flights {
-	return &flights{cache: c, byPage: map[pageKey]*flight{}}
+	return &flights{cache: c, byPage: map[pageKey]*flight{}, live: map[*flight]struct{}{}}
+}
+
+// close ends what is being fetched and waits for what is being written. A bucket
+// that ignores contexts is not waited for: what it still brings is not kept.
+func (f *flights) close() {
+	f.mu.Lock()
+	f.closed = true
+	for one := range f.live {
+		one.cancel()
+	}
+	f.mu.Unlock()
+	f.writing.Wait()
 }
 
 // join finds or starts a flight for each page that r lacks, and returns those
@@ -111,20 +125,37 @@ func (f *flights) start(ctx context.Context, r *read, pages []int) *flight {
 		one.numbers = append(one.numbers, r.pages[i].number)
 		f.byPage[r.key(i)] = one
 	}
-	f.running.Go(func() {
+	f.live[one] = struct{}{}
+	go func() {
 		defer cancel()
 		one.err = one.fetch(ctx)
 		kept := one.kept()
 		for _, p := range kept {
 			f.cache.memory.put(pageKey{one.object, p.number}, p.content)
 		}
-		f.mu.Lock()
-		f.remove(one)
-		f.mu.Unlock()
+		// Who has heard of the pages and then calls Close finds them on disk.
+		if write := f.landed(one); write {
+			defer f.writing.Done()
+			close(one.done)
+			f.cache.disk.write(one.object, kept)
+			return
+		}
 		close(one.done)
-		f.cache.disk.write(one.object, kept)
-	})
+	}()
 	return one
+}
+
+// landed notes that a flight has fetched what it will, and says whether that is
+// to be written to disk: then f.writing waits for it.
+func (f *flights) landed(one *flight) (write bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(one)
+	delete(f.live, one)
+	if !f.closed {
+		f.writing.Add(1)
+	}
+	return !f.closed
 }
 
 // remove lets nobody join any more. f.mu is held.
@@ -243,9 +274,4 @@ func discard(r io.Reader, n int64, buffer []byte) (read int64, err error) {
 		err = nil
 	}
 	return read, err
-}
-
-// readUpTo reads n bytes, fewer if r ends.
-func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	return io.ReadAll(io.LimitReader(r, n))
 }

@@ -20,8 +20,8 @@ type Options struct {
 	// DiskBytes is how much Dir may take. 0 means 10 GiB. While several caches
 	// write into one directory each may exceed it by a sixteenth.
 	DiskBytes int64
-	// Logger gets a line, once a minute at most, when the disk fails. nil is
-	// silent.
+	// Logger gets a line, once a minute at most, when the disk fails, and another
+	// when a file on it turns out to be damaged. nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics varve_objstore_cache_*; Close takes them off
 	// again. nil is fine.

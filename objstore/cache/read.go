@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/varve-tsdb/varve/internal/upto"
 	"github.com/varve-tsdb/varve/objstore"
 )
 
@@ -234,16 +235,16 @@ func (r *read) open(ctx context.Context, rng objstore.Range) ([]byte, error) {
 		err error
 	}
 	answers := make(chan answer, 1)
-	r.cache.flights.running.Go(func() {
+	go func() {
 		body, err := r.req.Open(ctx, rng.From, rng.Len())
 		if err != nil {
 			answers <- answer{err: err}
 			return
 		}
 		defer body.Close()
-		b, err := readUpTo(body, rng.Len())
+		b, err := upto.Read(body, rng.Len())
 		answers <- answer{b, err}
-	})
+	}()
 	select {
 	case a := <-answers:
 		return a.b, a.err

@@ -28,7 +28,7 @@ func Bucket(configFile, folder string, log *slog.Logger, reg prometheus.Register
 	if err != nil {
 		return nil, err
 	}
-	counted, err := objstore.WithMetrics(bkt, objstore.MetricsOptions{Registerer: reg})
+	counted, err := objstore.WithMetrics(objstore.WithRequests(bkt), objstore.MetricsOptions{Registerer: reg})
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,7 @@ func (q *Query) Budget(reg prometheus.Registerer) (*query.Budget, error) {
 	return query.NewBudget(query.BudgetOptions{
 		QueryBytes: orNone(q.queryBytes), TotalBytes: orNone(q.totalBytes), QueryFetch: int64(q.fetched),
 		QuerySeries: int64(q.series), QuerySamples: int64(q.requestSamples), QueryBlocks: int(q.blocks), Registerer: reg,
+		Names: limitNames(),
 	})
 }
 
