@@ -17,7 +17,8 @@ import (
 )
 
 // Query is the flags of what reads may take: queries in PromQL, and calls of the
-// StoreAPI. Errors name a limit as the library does, which the help of its flag says.
+// StoreAPI. Where an error names a limit as the library does, the help of its flag says
+// so.
 type Query struct {
 	timeout, slow                   Duration
 	concurrent, samples             Count
@@ -33,17 +34,17 @@ func (q *Query) Register(flags *flag.FlagSet) {
 	flags.Var(&q.timeout, "query.timeout", "`duration` after which a query is ended")
 	flags.Var(&q.concurrent, "query.max-concurrent", "`number` of queries that run at a time; others wait (MaxConcurrent)")
 	flags.Var(&q.samples, "query.max-samples", "`number` of samples that one query may compute with at a time (MaxSamples)")
-	flags.Var(&q.queryBytes, "query.max-bytes", "`size` of the memory that one query may take for postings, series and chunks, such as 512MiB; 0 means no limit (QueryBytes)")
-	flags.Var(&q.totalBytes, "query.max-total-bytes", "`size` of the memory that all queries together may take for the same; 0 means no limit (TotalBytes)")
-	flags.Var(&q.series, "store.limits.request-series", "`number` of series that one query, or one call of the StoreAPI, may get; 0 means no limit (QuerySeries)")
-	flags.Var(&q.requestSamples, "store.limits.request-samples", "`number` of samples in the chunks that one query, or one call of the StoreAPI, may get; 0 means no limit (QuerySamples)")
+	flags.Var(&q.queryBytes, "query.max-bytes", "`size` of the memory that one query may take for postings, series and chunks, such as 512MiB; 0 means no limit")
+	flags.Var(&q.totalBytes, "query.max-total-bytes", "`size` of the memory that all queries together may take for the same; 0 means no limit")
+	flags.Var(&q.series, "store.limits.request-series", "`number` of series that one query, or one call of the StoreAPI, may get; 0 means no limit")
+	flags.Var(&q.requestSamples, "store.limits.request-samples", "`number` of samples in the chunks that one query, or one call of the StoreAPI, may get; 0 means no limit")
 	flags.Var(&q.slow, "query.slow", "`duration` from which on a query gets a line in the log; 0 means never")
 }
 
 // RegisterBucket defines the flags of whoever reads blocks in a bucket, too.
 func (q *Query) RegisterBucket(flags *flag.FlagSet) {
-	flags.Var(&q.blocks, "store.limits.request-blocks", "`number` of blocks that one query, or one call of the StoreAPI, may look into; 0 means no limit (QueryBlocks)")
-	flags.Var(&q.fetched, "store.grpc.downloaded-bytes-limit", "`size` of what one query, or one call of the StoreAPI, may read of the bucket; 0 means no limit (QueryFetch)")
+	flags.Var(&q.blocks, "store.limits.request-blocks", "`number` of blocks that one query, or one call of the StoreAPI, may look into; 0 means no limit")
+	flags.Var(&q.fetched, "store.grpc.downloaded-bytes-limit", "`size` of what one query, or one call of the StoreAPI, may read of the bucket; 0 means no limit")
 	flags.Var(&q.thousandRequests, "objstore.price-per-1000-requests", "`price` of 1000 reading requests of the bucket in USD, to show what queries cost")
 	flags.Var(&q.perGiga, "objstore.price-per-gigabyte", "`price` of a gigabyte read of the bucket in USD, to show what queries cost")
 }
