@@ -32,6 +32,9 @@ func (s *ServerTLS) Define(flags *flag.FlagSet, prefix, what string) {
 // Config returns what the flags say, for connections that speak protocol. It is
 // nil if they ask for no TLS.
 func (s *ServerTLS) Config(log *slog.Logger, protocol string) (*tls.Config, error) {
+	if s.prefix == "" { // no flags are defined
+		return nil, nil
+	}
 	least, err := leastVersion(s.prefix, s.least)
 	if err != nil {
 		return nil, err
