@@ -39,6 +39,9 @@ func (c *chunkIterator) Next() bool {
 func (c *chunkIterator) step() {
 	if c.m.glide.on {
 		c.m.glideOn(math.MaxInt64)
+		if c.enc.ready() {
+			return // before the next chunk is decoded, see lentChunk
+		}
 	}
 	for c.m.glide.on && c.m.glideOnce() {
 		continue

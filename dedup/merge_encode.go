@@ -30,7 +30,7 @@ type encoder struct {
 	n      int
 	mint   int64
 	maxt   int64
-	replay chunkenc.Iterator
+	replay samples
 }
 
 func (e *encoder) reset() {
@@ -38,9 +38,12 @@ func (e *encoder) reset() {
 	*e = encoder{out: e.out[:0], replay: e.replay}
 }
 
+// ready reports whether there is a finished chunk.
+func (e *encoder) ready() bool { return e.next < len(e.out) }
+
 // pop hands out the next finished chunk.
 func (e *encoder) pop() (chunks.Meta, bool) {
-	if e.next >= len(e.out) {
+	if !e.ready() {
 		e.out, e.next = e.out[:0], 0
 		return chunks.Meta{}, false
 	}
@@ -87,6 +90,9 @@ func (e *encoder) chunkDone(l *lane) {
 		return
 	}
 	e.flush()
+	if l.xor {
+		e.meta.Chunk = l.samples.floats.lend(e.meta.Chunk)
+	}
 	e.out = append(e.out, e.meta)
 	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
 }
@@ -97,6 +103,9 @@ func (e *encoder) pass(meta chunks.Meta) error {
 		return err
 	}
 	e.flush()
+	if xor, ok := meta.Chunk.(*chunkenc.XORChunk); ok {
+		meta.Chunk = floatsChunk{xor}
+	}
 	e.out = append(e.out, meta)
 	return nil
 }
@@ -115,13 +124,13 @@ func (e *encoder) breakOff() error {
 	}
 	meta, taken := e.meta, e.taken
 	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
-	e.replay = meta.Chunk.Iterator(e.replay)
+	it, _ := e.replay.of(meta.Chunk)
 	for range taken {
-		typ := e.replay.Next()
+		typ := it.Next()
 		if typ == chunkenc.ValNone {
-			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, e.replay.Err())
+			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, it.Err())
 		}
-		if err := e.append(e.replay, typ, false); err != nil {
+		if err := e.append(it, typ, false); err != nil {
 			return err
 		}
 	}

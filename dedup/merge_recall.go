@@ -35,6 +35,10 @@ func (l *lane) readAhead() {
 // recall decodes the chunk before the present position, if it was skipped
 // undecoded, to learn the last sample before and the resets up to it.
 func (l *lane) recall() {
+	if l.prev.dim {
+		l.recallDim()
+		return
+	}
 	if l.prev.ok() || l.last.Chunk == nil {
 		return
 	}
@@ -57,4 +61,27 @@ func (l *lane) recall() {
 		l.drop = dropBetween(l.prev, l.cur)
 	}
 	l.last = chunks.Meta{}
+}
+
+// recallDim learns the last sample before the present position, of which nothing
+// but the time was read.
+func (l *lane) recallDim() {
+	meta, until := l.chunk, l.prev.t
+	if !l.open || meta.MinTime > until {
+		meta = l.last
+	}
+	if l.prev = (sample{}); meta.Chunk == nil {
+		return
+	}
+	it, _ := l.m.scratch.of(meta.Chunk)
+	for typ := it.Next(); typ != chunkenc.ValNone && it.AtT() <= until; typ = it.Next() {
+		s := l.m.reader.read(it, typ)
+		if fell(l.prev, s) {
+			l.drop = dropBetween(l.prev, s)
+		}
+		l.prev = s
+	}
+	if l.open && fell(l.prev, l.cur) {
+		l.drop = dropBetween(l.prev, l.cur)
+	}
 }

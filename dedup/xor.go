@@ -25,15 +25,26 @@ type float struct {
 //
 // A chunk that breaks off has the samples before that, and then an error.
 type floatsIterator struct {
-	all  []float
-	next int // of all; the current sample is the one before
+	all  []float // those of own
+	next int     // of all; the current sample is the one before
 	err  error
+	own  *floats
+
+	lent  *loan       // where own went, if it is nil
+	block []lentChunk // chunks that share an allocation
 }
 
 // reset starts on the data of an XOR chunk. It keeps nothing of it.
 func (f *floatsIterator) reset(data []byte) {
+	if f.own == nil && f.lent != nil {
+		f.own = f.lent.Swap(nil)
+	}
+	if f.own == nil {
+		f.own = &floats{}
+	}
 	f.next = 0
-	f.all, f.err = appendFloats(f.all[:0], data)
+	f.all, f.err = appendFloats(f.own.all[:0], data)
+	f.own.all = f.all
 }
 
 func (f *floatsIterator) Next() chunkenc.ValueType {
@@ -259,8 +270,9 @@ type samples struct {
 // of returns an iterator over chunk, which ends what the last one was for, and
 // whether it is that of floats.
 func (s *samples) of(chunk chunkenc.Chunk) (it chunkenc.Iterator, floats bool) {
-	if xor, ok := chunk.(*chunkenc.XORChunk); ok {
-		s.floats.reset(xor.Bytes())
+	switch chunk.(type) {
+	case *chunkenc.XORChunk, floatsChunk, *lentChunk:
+		s.floats.reset(chunk.Bytes())
 		return &s.floats, true
 	}
 	s.other = chunk.Iterator(s.other)
