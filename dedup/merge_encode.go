@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
 // maxChunkSamples is where Prometheus' own heads and compactions cut chunks,
@@ -27,6 +29,7 @@ type encoder struct {
 	chunk  chunkenc.Chunk // being written, nil if none
 	app    chunkenc.Appender
 	typ    chunkenc.ValueType
+	window int64 // ms, of the samples in chunk, see aggrchunk.Mark
 	n      int
 	mint   int64
 	maxt   int64
@@ -81,7 +84,7 @@ func (e *encoder) take(l *lane) error {
 		e.src, e.seq, e.meta, e.taken = l, l.seq, l.chunk, 1
 		return nil
 	}
-	return e.append(l.it, l.cur.typ, !l.adjacent)
+	return e.append(&l.samples, l.it, l.cur.typ, !l.adjacent)
 }
 
 // chunkDone is told that l has read its chunk to the end.
@@ -130,17 +133,21 @@ func (e *encoder) breakOff() error {
 		if typ == chunkenc.ValNone {
 			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, it.Err())
 		}
-		if err := e.append(it, typ, false); err != nil {
+		if err := e.append(&e.replay, it, typ, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// append writes the sample at it. One that does not follow its predecessor in
+// append writes the sample at it, which is from of. One that does not follow its predecessor in
 // its own replica says nothing about counter resets; readers then compare.
-func (e *encoder) append(it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
+func (e *encoder) append(of *samples, it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
 	st := it.AtST()
+	if of.window != e.window {
+		e.flush()
+		e.window = of.window
+	}
 	if err := e.cut(typ, st); err != nil {
 		return err
 	}
@@ -214,7 +221,7 @@ func (e *encoder) flush() {
 
 func (e *encoder) push() {
 	if e.n > 0 {
-		e.out = append(e.out, chunks.Meta{Chunk: e.chunk, MinTime: e.mint, MaxTime: e.maxt})
+		e.out = append(e.out, chunks.Meta{Chunk: aggrchunk.Mark(e.chunk, e.window), MinTime: e.mint, MaxTime: e.maxt})
 	}
 	e.n = 0
 }

@@ -160,7 +160,7 @@ func (m *merger) glideOnce() bool {
 		l.idx++
 		return true
 	}
-	s := m.reader.read(l.it, typ)
+	s := l.samples.read(&m.reader, l.it, typ)
 	if !s.number() {
 		m.endGlide(typ)
 		return false

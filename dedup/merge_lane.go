@@ -183,7 +183,7 @@ func (l *lane) land(typ chunkenc.ValueType) {
 		l.close()
 		return
 	}
-	l.cur = l.m.reader.read(l.it, typ)
+	l.cur = l.samples.read(&l.m.reader, l.it, typ)
 	if l.seq == 1 && l.idx == 0 && l.last.Chunk == nil {
 		l.born = l.cur.t
 	}

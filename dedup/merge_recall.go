@@ -19,7 +19,7 @@ func (l *lane) readAhead() {
 	l.iv.n = 0
 	var prev sample
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
-		s := l.m.reader.read(it, typ)
+		s := l.m.scratch.read(&l.m.reader, it, typ)
 		if s.stale {
 			continue
 		}
@@ -44,7 +44,7 @@ func (l *lane) recall() {
 	}
 	it, _ := l.m.scratch.of(l.last.Chunk)
 	for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
-		s := l.m.reader.read(it, typ)
+		s := l.m.scratch.read(&l.m.reader, it, typ)
 		l.stale = s.stale
 		if s.stale {
 			continue
@@ -75,7 +75,7 @@ func (l *lane) recallDim() {
 	}
 	it, _ := l.m.scratch.of(meta.Chunk)
 	for typ := it.Next(); typ != chunkenc.ValNone && it.AtT() <= until; typ = it.Next() {
-		s := l.m.reader.read(it, typ)
+		s := l.m.scratch.read(&l.m.reader, it, typ)
 		if fell(l.prev, s) {
 			l.drop = dropBetween(l.prev, s)
 		}

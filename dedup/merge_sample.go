@@ -19,7 +19,7 @@ type sample struct {
 	t     int64
 	v     float64
 	stale bool
-	gauge bool // a histogram marked as a gauge
+	gauge bool // a histogram marked as a gauge, or an aggregate of a window
 	dim   bool // v was not read
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
 // float is a sample of a float chunk.
@@ -265,16 +267,26 @@ func (r bitReader) deltaOfDelta() (int64, bitReader) {
 type samples struct {
 	floats floatsIterator
 	other  chunkenc.Iterator
+	window int64 // ms, that a sample of the chunk stands for, see aggrchunk.Resolution
 }
 
 // of returns an iterator over chunk, which ends what the last one was for, and
 // whether it is that of floats.
 func (s *samples) of(chunk chunkenc.Chunk) (it chunkenc.Iterator, floats bool) {
+	s.window = 0
 	switch chunk.(type) {
 	case *chunkenc.XORChunk, floatsChunk, *lentChunk:
 		s.floats.reset(chunk.Bytes())
 		return &s.floats, true
 	}
+	s.window = aggrchunk.Resolution(chunk)
 	s.other = chunk.Iterator(s.other)
 	return s.other, false
+}
+
+// read returns the sample that it, which is from of, is at.
+func (s *samples) read(r *sampleReader, it chunkenc.Iterator, typ chunkenc.ValueType) sample {
+	got := r.read(it, typ)
+	got.gauge = got.gauge || s.window > 0 && got.float()
+	return got
 }
