@@ -30,6 +30,7 @@ func (c *chunkIterator) Next() bool {
 		}
 		if c.m.done || c.m.err != nil {
 			c.cur = chunks.Meta{}
+			c.m.endLoans()
 			return false
 		}
 		c.step()

@@ -38,10 +38,7 @@ type floatsIterator struct {
 
 // reset starts on the data of an XOR chunk. It keeps nothing of it.
 func (f *floatsIterator) reset(data []byte) {
-	if f.own == nil && f.lent != nil {
-		f.own = f.lent.Swap(nil)
-	}
-	if f.own == nil {
+	if f.endLoan(); f.own == nil {
 		f.own = &floats{}
 	}
 	f.next = 0

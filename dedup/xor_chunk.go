@@ -59,6 +59,23 @@ func (f *floatsIterator) lend(chunk chunkenc.Chunk) chunkenc.Chunk {
 	return &f.block[len(f.block)-1]
 }
 
+// endLoan takes back what was lent, or what was left for it.
+func (f *floatsIterator) endLoan() {
+	if f.own == nil && f.lent != nil {
+		f.own = f.lent.Swap(nil)
+	}
+}
+
+// endLoans takes back what was lent, for the next series: those who keep chunks
+// would keep it, too.
+func (m *merger) endLoans() {
+	for _, list := range [][]*lane{m.lanes, m.spare} {
+		for _, l := range list {
+			l.samples.floats.endLoan()
+		}
+	}
+}
+
 // Iterator returns one over the samples that are there now.
 func (c *lentChunk) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	f := floatsIteratorOf(it)

@@ -88,3 +88,23 @@ func TestChunksAreReadSideBySide(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }
+
+// Who keeps chunks keeps their bytes, and no samples that were decoded to choose.
+func TestChunksThatAreKeptHoldNoSamples(t *testing.T) {
+	metas, err := readChunks(pairWithGap(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent := 0
+	for _, meta := range metas {
+		if chunk, ok := meta.Chunk.(*lentChunk); ok {
+			lent++
+			if chunk.from.Load() != nil {
+				t.Errorf("the chunk at %d holds samples", meta.MinTime)
+			}
+		}
+	}
+	if lent == 0 {
+		t.Error("no chunk was decoded and handed on")
+	}
+}
