@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"pgregory.net/rapid"
@@ -17,7 +18,7 @@ import (
 
 // windowed are the aggregates of a replica: the same windows with a value of each
 // aggregate.
-type windowed [4][]point // count, sum, min, max
+type windowed [5][]point // count, sum, min, max, and a sum of histograms
 
 // drawWindows draws the windows of a replica of a downsampled block after the
 // other. Where the replica misses scrapes, windows lack samples or are missing.
@@ -40,6 +41,10 @@ func drawWindows(draw *rapid.T, n int) (w windowed) {
 		for i, v := range []float64{count, count * (low + 1), low, low + 2} {
 			w[i] = append(w[i], point{t: at.t, v: v})
 		}
+		w[4] = append(w[4], point{t: at.t, fh: &histogram.FloatHistogram{
+			CounterResetHint: histogram.GaugeType, Count: low, Sum: low * count,
+			PositiveSpans: []histogram.Span{{Length: 1}}, PositiveBuckets: []float64{low},
+		}})
 	}
 	return w
 }
@@ -64,7 +69,7 @@ func TestPropertyAggregatesOfAWindowAreOfOneReplica(t *testing.T) {
 		for range rapid.IntRange(2, 3).Draw(draw, "replicas") {
 			replicas = append(replicas, drawWindows(draw, n))
 		}
-		var got [4][]point
+		var got [5][]point
 		for aggregate := range got {
 			var list []storage.ChunkSeries
 			for _, w := range replicas {
@@ -80,28 +85,31 @@ func TestPropertyAggregatesOfAWindowAreOfOneReplica(t *testing.T) {
 				draw.Fatalf("the aggregates at %d are not those of any replica: %s", count.t, at(got, i))
 			}
 		}
-		if len(got[0]) != len(got[1]) || len(got[0]) != len(got[2]) || len(got[0]) != len(got[3]) {
-			draw.Fatalf("%d counts, %d sums, %d minima, %d maxima", len(got[0]), len(got[1]), len(got[2]), len(got[3]))
+		for _, list := range got {
+			if len(list) != len(got[0]) {
+				draw.Fatalf("%d counts, %d sums, %d minima, %d maxima, %d sums of histograms",
+					len(got[0]), len(got[1]), len(got[2]), len(got[3]), len(got[4]))
+			}
 		}
 	})
 }
 
 // has reports whether the i-th of each aggregate is the replica's own.
-func (w windowed) has(got [4][]point, i int) bool {
+func (w windowed) has(got [5][]point, i int) bool {
 	for aggregate, list := range got {
 		if i >= len(list) {
 			return false
 		}
 		p := list[i]
 		j, ok := slices.BinarySearchFunc(w[aggregate], p.t, func(q point, t int64) int { return cmp.Compare(q.t, t) })
-		if !ok || w[aggregate][j].v != p.v {
+		if !ok || !samePoint(w[aggregate][j], p) {
 			return false
 		}
 	}
 	return true
 }
 
-func at(got [4][]point, i int) (text string) {
+func at(got [5][]point, i int) (text string) {
 	for _, list := range got {
 		text += fmt.Sprint(list[min(i, len(list)):min(i+1, len(list))])
 	}
