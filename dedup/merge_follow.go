@@ -142,15 +142,20 @@ func (m *merger) fillFrom() int64 {
 
 // fillUntil is the latest time at which another replica may fill in: half an
 // interval before the next sample of the followed lane, or 3/2 after it if it
-// is a stale marker, because that may not end the series. If the lane has
-// nothing more, as far as known, there is no limit.
+// is a stale marker, because that may not end the series, unless the lane itself
+// is known to go on sooner, in its next chunk. If the lane has nothing more, as
+// far as known, there is no limit.
 func (m *merger) fillUntil() int64 {
 	l, d := m.lane, m.interval()
 	switch {
 	case !l.open:
 		return math.MaxInt64
 	case l.cur.stale:
-		return later(l.cur.t, d, 3, 2)
+		until := later(l.cur.t, d, 3, 2)
+		if l.idx+1 == l.size && len(l.queue) > 0 {
+			until = min(until, earlier(l.queue[0].MinTime, d, 1, 2))
+		}
+		return until
 	}
 	return earlier(l.cur.t, d, 1, 2)
 }
