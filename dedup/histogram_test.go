@@ -137,6 +137,30 @@ func TestMergeStaleHistograms(t *testing.T) {
 	}
 }
 
+// A stale marker ends a chunk of histograms. Where the followed replica goes on in
+// the next is not left for another replica's, however long the interval seems that
+// two samples far apart make expect.
+func TestMergeGoesOnAfterAStaleHistogram(t *testing.T) {
+	points := func(times ...int64) (list []point) {
+		for _, at := range times {
+			p := histograms["integer"](1)
+			p.t = at
+			list = append(list, p)
+		}
+		return list
+	}
+	first, second := append(points(5_000), staleOf("integer", 25_000)), append(points(0), staleOf("integer", 20_000))
+	for at := int64(30_000); at <= 300_000; at += 5_000 {
+		first = append(first, points(at)...)
+	}
+	for at := int64(50_000); at <= 300_000; at += 10_000 {
+		second = append(second, points(at)...)
+	}
+	if err := samePoints(merged(t, first, second), first); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMergeFloatsThatBecomeHistograms(t *testing.T) {
 	kind := histograms["integer"]
 	mixed := func(start int64, turn, lost, until int) []point {

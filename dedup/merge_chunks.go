@@ -30,6 +30,7 @@ func (c *chunkIterator) Next() bool {
 		}
 		if c.m.done || c.m.err != nil {
 			c.cur = chunks.Meta{}
+			c.m.endLoans()
 			return false
 		}
 		c.step()
@@ -39,6 +40,9 @@ func (c *chunkIterator) Next() bool {
 func (c *chunkIterator) step() {
 	if c.m.glide.on {
 		c.m.glideOn(math.MaxInt64)
+		if c.enc.ready() {
+			return // before the next chunk is decoded, see lentChunk
+		}
 	}
 	for c.m.glide.on && c.m.glideOnce() {
 		continue

@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
 // maxChunkSamples is where Prometheus' own heads and compactions cut chunks,
@@ -27,10 +29,11 @@ type encoder struct {
 	chunk  chunkenc.Chunk // being written, nil if none
 	app    chunkenc.Appender
 	typ    chunkenc.ValueType
+	window int64 // ms, of the samples in chunk, see aggrchunk.Mark
 	n      int
 	mint   int64
 	maxt   int64
-	replay chunkenc.Iterator
+	replay samples
 }
 
 func (e *encoder) reset() {
@@ -38,9 +41,12 @@ func (e *encoder) reset() {
 	*e = encoder{out: e.out[:0], replay: e.replay}
 }
 
+// ready reports whether there is a finished chunk.
+func (e *encoder) ready() bool { return e.next < len(e.out) }
+
 // pop hands out the next finished chunk.
 func (e *encoder) pop() (chunks.Meta, bool) {
-	if e.next >= len(e.out) {
+	if !e.ready() {
 		e.out, e.next = e.out[:0], 0
 		return chunks.Meta{}, false
 	}
@@ -78,7 +84,7 @@ func (e *encoder) take(l *lane) error {
 		e.src, e.seq, e.meta, e.taken = l, l.seq, l.chunk, 1
 		return nil
 	}
-	return e.append(l.it, l.cur.typ, !l.adjacent)
+	return e.append(&l.samples, l.it, l.cur.typ, !l.adjacent)
 }
 
 // chunkDone is told that l has read its chunk to the end.
@@ -87,6 +93,9 @@ func (e *encoder) chunkDone(l *lane) {
 		return
 	}
 	e.flush()
+	if l.xor {
+		e.meta.Chunk = l.samples.floats.lend(e.meta.Chunk)
+	}
 	e.out = append(e.out, e.meta)
 	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
 }
@@ -97,6 +106,9 @@ func (e *encoder) pass(meta chunks.Meta) error {
 		return err
 	}
 	e.flush()
+	if xor, ok := meta.Chunk.(*chunkenc.XORChunk); ok {
+		meta.Chunk = floatsChunk{xor}
+	}
 	e.out = append(e.out, meta)
 	return nil
 }
@@ -115,23 +127,27 @@ func (e *encoder) breakOff() error {
 	}
 	meta, taken := e.meta, e.taken
 	e.src, e.meta, e.taken = nil, chunks.Meta{}, 0
-	e.replay = meta.Chunk.Iterator(e.replay)
+	it, _ := e.replay.of(meta.Chunk)
 	for range taken {
-		typ := e.replay.Next()
+		typ := it.Next()
 		if typ == chunkenc.ValNone {
-			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, e.replay.Err())
+			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, it.Err())
 		}
-		if err := e.append(e.replay, typ, false); err != nil {
+		if err := e.append(&e.replay, it, typ, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// append writes the sample at it. One that does not follow its predecessor in
+// append writes the sample at it, which is from of. One that does not follow its predecessor in
 // its own replica says nothing about counter resets; readers then compare.
-func (e *encoder) append(it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
+func (e *encoder) append(of *samples, it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
 	st := it.AtST()
+	if of.window != e.window {
+		e.flush()
+		e.window = of.window
+	}
 	if err := e.cut(typ, st); err != nil {
 		return err
 	}
@@ -205,7 +221,7 @@ func (e *encoder) flush() {
 
 func (e *encoder) push() {
 	if e.n > 0 {
-		e.out = append(e.out, chunks.Meta{Chunk: e.chunk, MinTime: e.mint, MaxTime: e.maxt})
+		e.out = append(e.out, chunks.Meta{Chunk: aggrchunk.Mark(e.chunk, e.window), MinTime: e.mint, MaxTime: e.maxt})
 	}
 	e.n = 0
 }

@@ -59,26 +59,31 @@ func (m *merger) follow(l *lane) {
 }
 
 // comeBack returns to a lane that was followed before the present one, once it
-// has proved itself, and reports whether it did.
+// has proved itself, and reports whether it did. Of several, the one that was
+// followed first is the one.
 func (m *merger) comeBack() bool {
 	if !m.away || m.interval() == 0 {
 		return false
 	}
 	m.need(m.after(3, 2))
-	away := false
+	var (
+		away bool
+		best *lane
+	)
 	for _, l := range m.lanes {
 		if !m.missed(l) {
 			continue
 		}
 		l.sync(m.lastT)
-		if l.run >= l.proof && l.seek(m.after(1, 2), m.after(3, 2)) {
-			m.emit(l)
-			return true
+		if l.run >= l.proof && l.seek(m.after(1, 2), m.after(3, 2)) && (best == nil || l.order < best.order) {
+			best = l
 		}
 		away = away || l.open
 	}
-	m.away = away
-	return false
+	if m.away = away; best != nil {
+		m.emit(best)
+	}
+	return best != nil
 }
 
 // missed reports whether l will be returned to when it has proved itself.
@@ -137,15 +142,20 @@ func (m *merger) fillFrom() int64 {
 
 // fillUntil is the latest time at which another replica may fill in: half an
 // interval before the next sample of the followed lane, or 3/2 after it if it
-// is a stale marker, because that may not end the series. If the lane has
-// nothing more, as far as known, there is no limit.
+// is a stale marker, because that may not end the series, unless the lane itself
+// is known to go on sooner, in its next chunk. If the lane has nothing more, as
+// far as known, there is no limit.
 func (m *merger) fillUntil() int64 {
 	l, d := m.lane, m.interval()
 	switch {
 	case !l.open:
 		return math.MaxInt64
 	case l.cur.stale:
-		return later(l.cur.t, d, 3, 2)
+		until := later(l.cur.t, d, 3, 2)
+		if l.idx+1 == l.size && len(l.queue) > 0 {
+			until = min(until, earlier(l.queue[0].MinTime, d, 1, 2))
+		}
+		return until
 	}
 	return earlier(l.cur.t, d, 1, 2)
 }
@@ -202,9 +212,9 @@ func (m *merger) lookFurther() {
 
 // candidate returns the lane whose next acceptable sample within lo and hi is
 // nearest to where the next sample was due, so that a copy or a continuation of
-// the followed replica wins over a phase-shifted one. One that scrapes at a longer
-// interval, and so would have to be left at once, only counts if the others are
-// late.
+// the followed replica wins over a phase-shifted one; of two as near, the
+// earlier. One that scrapes at a longer interval, and so would have to be left at
+// once, only counts if the others are late.
 func (m *merger) candidate(lo, hi int64) *lane {
 	var (
 		best *lane
@@ -221,7 +231,7 @@ func (m *merger) candidate(lo, hi int64) *lane {
 			o = -o
 		}
 		p := o > m.interval() || m.late(0, l.iv.d)
-		if best == nil || poor && !p || poor == p && o < off {
+		if best == nil || poor && !p || poor == p && (o < off || o == off && l.cur.t < best.cur.t) {
 			best, off, poor = l, o, p
 		}
 	}

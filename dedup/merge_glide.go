@@ -82,6 +82,7 @@ func (l *lane) hurried(prev sample, n int) {
 type glide struct {
 	on bool
 	rhythm
+	dim int // samples of which nothing but the time was read, up to the end
 }
 
 // startGlide allows glideOn from the sample on that was just emitted, if that is
@@ -137,15 +138,29 @@ func (m *merger) glideOn(until int64) []float {
 }
 
 // glideOnce is glideOn for one sample of another encoding. It stays the current
-// sample of the lane's iterator.
+// sample of the lane's iterator. Reading a histogram costs as much as decoding it,
+// so nothing but the time is read of those within a chunk: a counter does not
+// fall there, nor does anything follow a stale marker, as chunkenc's appenders
+// begin another chunk then. The last of a chunk is read.
 func (m *merger) glideOnce() bool {
 	l := m.lane
 	typ := l.it.Next()
-	if typ != m.last.typ || !m.glide.has(l.it.AtT()-m.lastT) || l.it.AtT() > m.dUntil {
+	if typ != m.last.typ {
 		m.endGlide(typ)
 		return false
 	}
-	s := m.reader.read(l.it, typ)
+	t := l.it.AtT()
+	if !m.glide.has(t-m.lastT) || t > m.dUntil {
+		m.endGlide(typ)
+		return false
+	}
+	if typ != chunkenc.ValFloat && l.idx+2 < l.size {
+		m.lastT, m.last.t, m.last.dim, m.jumped = t, t, true, false
+		m.glide.dim++
+		l.idx++
+		return true
+	}
+	s := l.samples.read(&m.reader, l.it, typ)
 	if !s.number() {
 		m.endGlide(typ)
 		return false
@@ -169,8 +184,15 @@ func (m *merger) glideOnce() bool {
 // its current one.
 func (m *merger) endGlide(typ chunkenc.ValueType) {
 	l := m.lane
-	m.glide.on, m.found, m.jumped = false, nothing, false
+	l.iv.keep(m.glide.dim)
+	if m.enc != nil {
+		m.enc.taken += m.glide.dim
+	}
+	m.glide.on, m.glide.dim, m.found, m.jumped = false, 0, nothing, false
 	l.idx++
 	l.prev, l.stale = m.last, false
 	l.land(typ)
+	if m.last.dim && (l.cur.stale || !l.open) {
+		m.recall() // while the chunk is at hand
+	}
 }

@@ -56,11 +56,11 @@ func (m *merger) judgeLower(l *lane) verdict {
 	return fits
 }
 
-// observe counts whether the value fell or rose from one sample of a replica to
+// observe counts whether the value fell or rose from one float of a replica to
 // the next.
 func (m *merger) observe(prev, next sample) {
 	switch {
-	case !prev.comparable(next):
+	case !prev.float(), !prev.comparable(next):
 	case next.v < prev.v:
 		m.falls++
 	case next.v > prev.v:
@@ -81,9 +81,10 @@ func (m *merger) counter(l *lane) bool {
 	return 3*m.falls <= m.rises+1
 }
 
-// recall learns the last emitted value if it was in a chunk taken undecoded.
+// recall learns the last emitted value if it was in a chunk taken undecoded, or
+// if nothing but its time was read.
 func (m *merger) recall() {
-	if m.last.ok() {
+	if m.last.ok() && !m.last.dim {
 		return
 	}
 	m.lane.recall()

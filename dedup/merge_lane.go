@@ -25,6 +25,7 @@ type lane struct {
 	chunk   chunks.Meta
 	seq     uint64 // number of the open chunk among those opened in this lane
 	idx     int    // index of cur in chunk
+	size    int    // samples of chunk
 	it      chunkenc.Iterator
 	xor     bool // whether it is that of samples.floats
 	samples samples
@@ -134,6 +135,7 @@ func (l *lane) ready() bool {
 		}
 		l.chunk = l.pop()
 		l.it, l.xor = l.samples.of(l.chunk.Chunk)
+		l.size = l.chunk.Chunk.NumSamples()
 		l.open = true
 		l.seq++
 		l.idx = -1
@@ -181,7 +183,7 @@ func (l *lane) land(typ chunkenc.ValueType) {
 		l.close()
 		return
 	}
-	l.cur = l.m.reader.read(l.it, typ)
+	l.cur = l.samples.read(&l.m.reader, l.it, typ)
 	if l.seq == 1 && l.idx == 0 && l.last.Chunk == nil {
 		l.born = l.cur.t
 	}

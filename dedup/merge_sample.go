@@ -19,7 +19,8 @@ type sample struct {
 	t     int64
 	v     float64
 	stale bool
-	gauge bool // a histogram marked as a gauge
+	gauge bool // a histogram marked as a gauge, or an aggregate of a window
+	dim   bool // v was not read
 }
 
 func (s sample) ok() bool { return s.typ != chunkenc.ValNone }
@@ -28,7 +29,7 @@ func (s sample) float() bool { return s.typ == chunkenc.ValFloat }
 
 // comparable reports whether a drop from s to next could mean a counter reset.
 func (s sample) comparable(next sample) bool {
-	return s.ok() && s.float() == next.float() && !s.gauge && !next.gauge && s.number() && next.number()
+	return s.ok() && s.float() == next.float() && !s.gauge && !next.gauge && !s.dim && !next.dim && s.number() && next.number()
 }
 
 // number reports whether s can be compared: it is no stale marker, which as a

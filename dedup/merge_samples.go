@@ -125,7 +125,7 @@ func (s *sampleIterator) advance(from int64) chunkenc.ValueType {
 // whether there are any.
 func (s *sampleIterator) readAhead() bool {
 	s.next, s.floats = 0, nil
-	if s.m.glide.on {
+	if s.m.glide.on && s.m.lane.xor {
 		s.floats = s.m.glideOn(s.maxt)
 	}
 	return len(s.floats) > 0

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
 // source is one of the series to merge: one chunk ahead of what was placed.
@@ -152,7 +154,9 @@ func (m *merger) nextStart() (int64, bool) {
 
 // place puts a chunk into the lane of its source, or into another or new lane
 // if it overlaps what is there. A chunk that some lane has already is dropped:
-// its source is a copy of that lane and continues there as long as it can.
+// its source is a copy of that lane and continues there as long as it can. That is
+// nothing to go by if it holds an aggregate: replicas with the same counts have
+// different sums, and what is chosen must not differ.
 func (m *merger) place(i int, meta chunks.Meta) {
 	if meta.Chunk.NumSamples() == 0 {
 		m.empty = meta
@@ -160,7 +164,7 @@ func (m *merger) place(i int, meta chunks.Meta) {
 	}
 	src := &m.sources[i]
 	for _, l := range m.lanes {
-		if l.holds(meta) {
+		if aggrchunk.Resolution(meta.Chunk) == 0 && l.holds(meta) {
 			src.lane = l
 			return
 		}

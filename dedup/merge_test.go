@@ -117,7 +117,7 @@ func TestMergeFloats(t *testing.T) {
 				seconds(5, 8, 20, 9, 35, 8, 50, 9),
 				seconds(10, 4, 25, 5, 40, 4, 55, 5, 70, 4, 85, 5),
 			},
-			want: seconds(0, 1, 15, 2, 30, 1, 50, 9, 70, 4, 85, 5),
+			want: seconds(0, 1, 15, 2, 30, 1, 40, 4, 55, 5, 70, 4, 85, 5), // 50 is as near to 45, but later
 		},
 		{
 			name:     "one sample each",

@@ -23,8 +23,10 @@ func (s *mergedSeries) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
 	samples := &mergedSamples{labels: s.Labels(), mint: mint, maxt: maxt}
 	var (
 		it   chunks.Iterator
-		all  = make([]chunks.Meta, 0, 8)
-		ends []int
+		most [128]chunks.Meta // on the stack, for all but long ranges
+		two  [2]int
+		all  = most[:0]
+		ends = two[:0]
 	)
 	for i, replica := range s.replicas {
 		from := len(all)
@@ -39,15 +41,16 @@ func (s *mergedSeries) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
 			return nil, fmt.Errorf("deduplicate series %s: %w", samples.labels, err)
 		}
 		if copied(all, ends, all[from:]) {
-			clear(all[from:])
 			all = all[:from]
 			continue
 		}
 		ends = append(ends, len(all))
 	}
+	kept := slices.Clone(all)
+	samples.lists = make([][]chunks.Meta, len(ends))
 	from := 0
-	for _, end := range ends {
-		samples.lists = append(samples.lists, all[from:end:end])
+	for i, end := range ends {
+		samples.lists[i] = kept[from:end:end]
 		from = end
 	}
 	samples.plain = len(samples.lists) == 1 && disjoint(samples.lists[0])

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
 
 // float is a sample of a float chunk.
@@ -25,15 +27,23 @@ type float struct {
 //
 // A chunk that breaks off has the samples before that, and then an error.
 type floatsIterator struct {
-	all  []float
-	next int // of all; the current sample is the one before
+	all  []float // those of own
+	next int     // of all; the current sample is the one before
 	err  error
+	own  *floats
+
+	lent  *loan       // where own went, if it is nil
+	block []lentChunk // chunks that share an allocation
 }
 
 // reset starts on the data of an XOR chunk. It keeps nothing of it.
 func (f *floatsIterator) reset(data []byte) {
+	if f.endLoan(); f.own == nil {
+		f.own = &floats{}
+	}
 	f.next = 0
-	f.all, f.err = appendFloats(f.all[:0], data)
+	f.all, f.err = appendFloats(f.own.all[:0], data)
+	f.own.all = f.all
 }
 
 func (f *floatsIterator) Next() chunkenc.ValueType {
@@ -254,15 +264,26 @@ func (r bitReader) deltaOfDelta() (int64, bitReader) {
 type samples struct {
 	floats floatsIterator
 	other  chunkenc.Iterator
+	window int64 // ms, that a sample of the chunk stands for, see aggrchunk.Resolution
 }
 
 // of returns an iterator over chunk, which ends what the last one was for, and
 // whether it is that of floats.
 func (s *samples) of(chunk chunkenc.Chunk) (it chunkenc.Iterator, floats bool) {
-	if xor, ok := chunk.(*chunkenc.XORChunk); ok {
-		s.floats.reset(xor.Bytes())
+	s.window = 0
+	switch chunk.(type) {
+	case *chunkenc.XORChunk, floatsChunk, *lentChunk:
+		s.floats.reset(chunk.Bytes())
 		return &s.floats, true
 	}
+	s.window = aggrchunk.Resolution(chunk)
 	s.other = chunk.Iterator(s.other)
 	return s.other, false
+}
+
+// read returns the sample that it, which is from of, is at.
+func (s *samples) read(r *sampleReader, it chunkenc.Iterator, typ chunkenc.ValueType) sample {
+	got := r.read(it, typ)
+	got.gauge = got.gauge || s.window > 0 && got.float()
+	return got
 }

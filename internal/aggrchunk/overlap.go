@@ -26,8 +26,9 @@ func Mark(c chunkenc.Chunk, resolution int64) chunkenc.Chunk {
 	return downsampled{c, resolution}
 }
 
-// resolutionOf returns how long the windows are, 0 if the chunk is raw.
-func resolutionOf(c chunkenc.Chunk) int64 {
+// Resolution returns how long the windows are of a chunk that Mark returned, in
+// milliseconds. It is 0 of any other.
+func Resolution(c chunkenc.Chunk) int64 {
 	if d, ok := c.(downsampled); ok {
 		return d.resolution
 	}
@@ -78,7 +79,7 @@ func (f *finestChunks) collect(series storage.ChunkSeries) {
 	mixed := false
 	for f.inner.Next() {
 		m := f.inner.At()
-		mixed = mixed || len(f.list) > 0 && resolutionOf(m.Chunk) != resolutionOf(f.list[0].Chunk)
+		mixed = mixed || len(f.list) > 0 && Resolution(m.Chunk) != Resolution(f.list[0].Chunk)
 		f.list = append(f.list, m)
 	}
 	if f.err = f.inner.Err(); f.err == nil && mixed {
@@ -104,7 +105,7 @@ type times struct{ from, to int64 }
 func finest(list []chunks.Meta) (kept []chunks.Meta, err error) {
 	coverages := map[int64][]times{}
 	for _, m := range list {
-		resolution := resolutionOf(m.Chunk)
+		resolution := Resolution(m.Chunk)
 		if resolution == 0 {
 			kept = append(kept, m)
 			continue
@@ -136,7 +137,7 @@ func finest(list []chunks.Meta) (kept []chunks.Meta, err error) {
 // the times of samples that end a window: it is covered if its middle is.
 func coverage(list []chunks.Meta, resolution int64) (all []times) {
 	for _, m := range list {
-		if resolutionOf(m.Chunk) >= resolution {
+		if Resolution(m.Chunk) >= resolution {
 			continue
 		}
 		if n := len(all) - 1; n >= 0 && m.MinTime-all[n].to <= resolution {

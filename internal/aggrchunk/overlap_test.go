@@ -74,3 +74,19 @@ func TestFinestFirst(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsCutOutStaysMarked(t *testing.T) {
+	metas := blocktest.Downsample(t, blocktest.Floats(0, 3_600_000, 60_000, 1), blocktest.FiveMinutes, 0)
+	sums, err := aggrchunk.Ordinary(metas[0], metas[0].Chunk.(*aggrchunk.Chunk), []aggrchunk.Aggregate{aggrchunk.Sum}, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums[0].Chunk = aggrchunk.Mark(sums[0].Chunk, blocktest.FiveMinutes)
+	some, err := aggrchunk.Clip(sums[0], 600_000, 1_800_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(some) != 1 || some[0].Chunk.NumSamples() != 4 || aggrchunk.Resolution(some[0].Chunk) != blocktest.FiveMinutes {
+		t.Errorf("cut out are %v", some)
+	}
+}

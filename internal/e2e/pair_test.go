@@ -12,10 +12,13 @@ import (
 	"time"
 )
 
-// pairPhases is how many times each of a pair scrapes the target in its interval.
-// A Prometheus begins at an offset that it makes of its own and the target's
-// labels, so each is another distance between the two.
-const pairPhases = 20
+// Each of a pair scrapes the target this many times in its interval: so often this
+// far apart from the other, and so often however far it happens to be.
+const (
+	pairApart     = 50 * time.Millisecond
+	pairsApart    = 10
+	pairsAnywhere = 10
+)
 
 // replica is one of a pair of Prometheus servers that scrape the same.
 type replica struct {
@@ -23,14 +26,20 @@ type replica struct {
 	*process
 }
 
-func newReplica(t *testing.T, name, target, write string) *replica {
+func newReplica(t *testing.T, name, target, write string, phases []string) *replica {
 	t.Helper()
-	var targets []string
-	for i := range pairPhases {
-		targets = append(targets, fmt.Sprintf("{targets: [%q], labels: {phase: \"%d\"}}", target, i))
-	}
 	r := &replica{name: name, address: freeAddress(t), dataDir: t.TempDir()}
-	r.config = writeFile(t, name+".yml", fmt.Sprintf(`global:
+	r.config = writeFile(t, name+".yml", replicaConfig(name, target, write, phases))
+	r.start(t)
+	return r
+}
+
+func replicaConfig(name, target, write string, phases []string) string {
+	var targets []string
+	for _, phase := range phases {
+		targets = append(targets, fmt.Sprintf("{targets: [%q], labels: {phase: %q}}", target, phase))
+	}
+	return fmt.Sprintf(`global:
   scrape_interval: 1s
   scrape_timeout: 1s
   scrape_native_histograms: true
@@ -42,9 +51,7 @@ remote_write:
   - url: %s
     send_native_histograms: true
     queue_config: {batch_send_deadline: 500ms}
-`, name, strings.Join(targets, ", "), write))
-	r.start(t)
-	return r
+`, name, strings.Join(targets, ", "), write)
 }
 
 func (r *replica) start(t *testing.T) {
@@ -59,8 +66,13 @@ func (r *replica) start(t *testing.T) {
 func TestReplicasOfOneTarget(t *testing.T) {
 	demo := startDemo(t)
 	v := startVarve(t, example(t, "allinone"), freeAddress(t), t.TempDir(), startMinIO(t))
-	killed := newReplica(t, "a", demo, v.writeURL())
-	survivor := newReplica(t, "b", demo, v.writeURL())
+	phases := phasesApart(t, offsetsOf(t, replicaConfig("a", demo, v.writeURL(), nil)),
+		offsetsOf(t, replicaConfig("b", demo, v.writeURL(), nil)), demo, pairApart, pairsApart)
+	for i := range pairsAnywhere {
+		phases = append(phases, fmt.Sprint("any ", i))
+	}
+	killed := newReplica(t, "a", demo, v.writeURL(), phases)
+	survivor := newReplica(t, "b", demo, v.writeURL(), phases)
 
 	from := time.Now().Truncate(time.Second).Add(15 * time.Second)
 	time.Sleep(time.Until(from.Add(10 * time.Second)))
@@ -202,7 +214,8 @@ func rawSamples(t *testing.T, address, query string, at time.Time) map[string][]
 	return found
 }
 
-// distances logs how far apart the two scrape each phase.
+// distances logs how far apart the two scrape each phase, and fails if that is
+// nothing like pairApart for any, so that the test is not of what it says.
 func distances(t *testing.T, a, b *replica, at time.Time) {
 	t.Helper()
 	var found []int
@@ -215,6 +228,9 @@ func distances(t *testing.T, a, b *replica, at time.Time) {
 	}
 	slices.Sort(found)
 	t.Logf("the servers scrape these ms apart: %v", found)
+	if !slices.ContainsFunc(found, func(ms int) bool { return ms >= 20 && ms <= 80 }) {
+		t.Errorf("none is about %s apart: Prometheus chooses offsets in another way than offsets has it", pairApart)
+	}
 }
 
 func parsed(t *testing.T, text string) float64 {
