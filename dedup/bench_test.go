@@ -235,23 +235,3 @@ func histogramLine(phase int64, n int) []point {
 	}
 	return list
 }
-
-// BenchmarkFloats decodes a chunk at once, and as chunkenc does.
-func BenchmarkFloats(b *testing.B) {
-	chunk := encode(b, counterLine(0, 120), 120)[0].Chunk
-	b.Run("at once", func(b *testing.B) {
-		var f floatsIterator
-		for b.Loop() {
-			f.reset(chunk.Bytes())
-		}
-		b.ReportMetric(float64(b.Elapsed())/float64(120*b.N), "ns/sample")
-	})
-	b.Run("chunkenc", func(b *testing.B) {
-		var it chunkenc.Iterator
-		for b.Loop() {
-			it = chunk.Iterator(it)
-			countSamples(b, it)
-		}
-		b.ReportMetric(float64(b.Elapsed())/float64(120*b.N), "ns/sample")
-	})
-}

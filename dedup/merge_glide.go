@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/varve-tsdb/varve/internal/xorchunk"
 )
 
 // Nearly all samples are what their predecessors made expect, and what one of
@@ -48,7 +50,7 @@ func (l *lane) hurry(t int64) bool {
 			return true
 		}
 		prev = cur
-		cur.t, cur.v = rest[n].t, rest[n].v
+		cur.t, cur.v = rest[n].T, rest[n].V
 		if !r.has(cur.t-prev.t) || math.IsNaN(cur.v) {
 			l.run++
 			l.hurried(prev, n)
@@ -97,7 +99,7 @@ func (m *merger) startGlide() {
 // while they are of the same chunk, as expected, and no later than until, and
 // returns them. The sample that ended it is the current one of the followed lane
 // and up to step. What it returns is valid until then.
-func (m *merger) glideOn(until int64) []float {
+func (m *merger) glideOn(until int64) []xorchunk.Sample {
 	l := m.lane
 	if !l.xor {
 		return nil
@@ -112,18 +114,18 @@ func (m *merger) glideOn(until int64) []float {
 	until = min(until, m.dUntil)
 	for ; n < len(rest); n++ {
 		next := rest[n]
-		if !r.has(next.t-t) || math.IsNaN(next.v) || next.t > until {
+		if !r.has(next.T-t) || math.IsNaN(next.V) || next.T > until {
 			break
 		}
 		switch {
-		case next.v > v:
+		case next.V > v:
 			rises++
-		case next.v < v:
+		case next.V < v:
 			m.falls++
-			m.drop = drop{since: t, t: next.t, from: v, to: next.v}
+			m.drop = drop{since: t, t: next.T, from: v, to: next.V}
 			l.drop = m.drop
 		}
-		t, v = next.t, next.v
+		t, v = next.T, next.V
 	}
 	m.rises += rises
 	m.lastT, m.last.t, m.last.v = t, t, v

@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/varve-tsdb/varve/internal/xorchunk"
 )
 
 // millis is a timestamp. The name keeps go vet from taking Seek for that of
@@ -24,8 +26,8 @@ type sampleIterator struct {
 	started bool
 	typ     chunkenc.ValueType // of the current sample
 
-	floats []float // read ahead
-	next   int     // of floats; the current sample is the one before, if there is one
+	floats []xorchunk.Sample // read ahead
+	next   int               // of floats; the current sample is the one before, if there is one
 
 	it     chunkenc.Iterator // has the current sample, if that is none of floats
 	whole  bool              // whether that is of a chunk that is read whole
@@ -179,14 +181,14 @@ func (s *sampleIterator) Err() error { return s.m.err }
 func (s *sampleIterator) At() (int64, float64) {
 	if s.next > 0 {
 		f := &s.floats[s.next-1]
-		return f.t, f.v
+		return f.T, f.V
 	}
 	return s.it.At()
 }
 
 func (s *sampleIterator) AtT() int64 {
 	if s.next > 0 {
-		return s.floats[s.next-1].t
+		return s.floats[s.next-1].T
 	}
 	return s.it.AtT()
 }
