@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
-	"github.com/varve-tsdb/varve/internal/xorchunk"
+	"github.com/varve-tsdb/varve/internal/chunkread"
 )
 
 // Nearly all samples are what their predecessors made expect, and what one of
@@ -99,7 +99,7 @@ func (m *merger) startGlide() {
 // while they are of the same chunk, as expected, and no later than until, and
 // returns them. The sample that ended it is the current one of the followed lane
 // and up to step. What it returns is valid until then.
-func (m *merger) glideOn(until int64) []xorchunk.Sample {
+func (m *merger) glideOn(until int64) []chunkread.Sample {
 	l := m.lane
 	if !l.xor {
 		return nil

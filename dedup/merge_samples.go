@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
-	"github.com/varve-tsdb/varve/internal/xorchunk"
+	"github.com/varve-tsdb/varve/internal/chunkread"
 )
 
 // millis is a timestamp. The name keeps go vet from taking Seek for that of
@@ -21,13 +21,12 @@ type millis = int64
 type sampleIterator struct {
 	m          merger
 	mint, maxt int64
-	plain      []chunks.Meta // to be read one after the other, as there is nothing to merge
 
 	started bool
 	typ     chunkenc.ValueType // of the current sample
 
-	floats []xorchunk.Sample // read ahead
-	next   int               // of floats; the current sample is the one before, if there is one
+	floats []chunkread.Sample // read ahead
+	next   int                // of floats; the current sample is the one before, if there is one
 
 	it     chunkenc.Iterator // has the current sample, if that is none of floats
 	whole  bool              // whether that is of a chunk that is read whole
@@ -39,11 +38,6 @@ type sampleIterator struct {
 func (s *sampleIterator) reset(of *mergedSamples) {
 	s.m.reset(of.labels, nil)
 	*s = sampleIterator{m: s.m, own: s.own, mint: of.mint, maxt: of.maxt}
-	if of.plain {
-		s.plain = of.lists[0]
-		s.m.done = true
-		return
-	}
 	s.m.openLists(of.lists)
 }
 
@@ -89,7 +83,7 @@ func (s *sampleIterator) trimmed() chunkenc.ValueType {
 	if s.typ == chunkenc.ValNone || s.whole && s.inside || s.AtT() <= s.maxt {
 		return s.typ
 	}
-	s.typ, s.whole, s.plain = chunkenc.ValNone, false, nil
+	s.typ, s.whole = chunkenc.ValNone, false
 	s.m.done, s.m.glide.on = true, false
 	return chunkenc.ValNone
 }
@@ -133,39 +127,24 @@ func (s *sampleIterator) readAhead() bool {
 	return len(s.floats) > 0
 }
 
-// advanceWhole moves to the next sample within chunks that are read whole.
-func (s *sampleIterator) advanceWhole(from int64) chunkenc.ValueType {
-	for s.whole || s.nextPlain(from) {
-		var typ chunkenc.ValueType
-		if from > s.chunk.MinTime {
-			typ = s.it.Seek(from)
-		} else {
-			typ = s.it.Next()
-		}
-		if typ != chunkenc.ValNone {
-			return typ
-		}
-		s.whole = false
-		if err := s.it.Err(); err != nil {
-			s.m.fail(fmt.Errorf("decode chunk at %d..%d: %w", s.chunk.MinTime, s.chunk.MaxTime, err))
-			s.plain = nil
-		}
+// advanceWhole moves to the next sample of a chunk that is read whole, if one is.
+func (s *sampleIterator) advanceWhole(from int64) (typ chunkenc.ValueType) {
+	switch {
+	case !s.whole:
+		return chunkenc.ValNone
+	case from > s.chunk.MinTime:
+		typ = s.it.Seek(from)
+	default:
+		typ = s.it.Next()
+	}
+	if typ != chunkenc.ValNone {
+		return typ
+	}
+	s.whole = false
+	if err := s.it.Err(); err != nil {
+		s.m.fail(fmt.Errorf("decode chunk at %d..%d: %w", s.chunk.MinTime, s.chunk.MaxTime, err))
 	}
 	return chunkenc.ValNone
-}
-
-// nextPlain opens the next chunk with samples at or after from, if there is
-// nothing to merge.
-func (s *sampleIterator) nextPlain(from int64) bool {
-	for len(s.plain) > 0 {
-		meta := s.plain[0]
-		s.plain = s.plain[1:]
-		if meta.MaxTime >= from {
-			s.open(meta)
-			return true
-		}
-	}
-	return false
 }
 
 func (s *sampleIterator) open(meta chunks.Meta) {

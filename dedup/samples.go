@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
+	"github.com/varve-tsdb/varve/internal/chunkread"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
@@ -100,6 +101,14 @@ func (s *mergedSamples) Chunks(yield func(replica int, chunk chunks.Meta) bool) 
 
 // Iterator returns the samples from the first on.
 func (s *mergedSamples) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	if s.plain {
+		plain, ok := it.(*chunkread.Iterator)
+		if !ok {
+			plain = &chunkread.Iterator{}
+		}
+		plain.Reset(s.labels, s.lists[0], s.mint, s.maxt)
+		return plain
+	}
 	samples, ok := it.(*sampleIterator)
 	if !ok {
 		samples = &sampleIterator{}

@@ -7,16 +7,16 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
-	"github.com/varve-tsdb/varve/internal/xorchunk"
+	"github.com/varve-tsdb/varve/internal/chunkread"
 )
 
 // floatsIterator iterates over an XOR chunk that was decoded at once, which is
-// what pays for merging, see package xorchunk.
+// what pays for merging, see package chunkread.
 //
 // A chunk that breaks off has the samples before that, and then an error.
 type floatsIterator struct {
-	all  []xorchunk.Sample // those of own
-	next int               // of all; the current sample is the one before
+	all  []chunkread.Sample // those of own
+	next int                // of all; the current sample is the one before
 	err  error
 	own  *floats
 
@@ -29,7 +29,7 @@ func (f *floatsIterator) reset(data []byte) {
 	if f.endLoan(); f.own == nil {
 		f.own = &floats{}
 	}
-	var d xorchunk.Decoder
+	var d chunkread.Floats
 	d.Reset(data)
 	f.all, f.next = d.Append(f.own.all[:0], math.MaxInt), 0
 	f.own.all, f.err = f.all, d.Err()

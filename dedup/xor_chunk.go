@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
-	"github.com/varve-tsdb/varve/internal/xorchunk"
+	"github.com/varve-tsdb/varve/internal/chunkread"
 )
 
 // What is handed on is decoded at once by who reads it, too: that wins back what
@@ -32,7 +32,7 @@ func floatsIteratorOf(it chunkenc.Iterator) *floatsIterator {
 // floats are the decoded samples of a chunk. They have one owner at a time.
 type floats struct {
 	of  chunkenc.Chunk // whose, if they are on loan
-	all []xorchunk.Sample
+	all []chunkread.Sample
 }
 
 // loan is a place for samples that another iterator may take, and leave its own

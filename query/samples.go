@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/varve-tsdb/varve/internal/chunkread"
 	"github.com/varve-tsdb/varve/internal/readcost"
 )
 
@@ -218,18 +219,18 @@ func (s *samplesSeries) Labels() labels.Labels { return s.labels }
 // Iterator over the samples in the range.
 func (s *samplesSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	if len(s.layers) == 1 {
-		l, ok := it.(*layerIterator)
+		one, ok := it.(*chunkread.Iterator)
 		if !ok {
-			l = &layerIterator{}
+			one = &chunkread.Iterator{}
 		}
-		l.reset(s.layers[0], s.mint, s.maxt)
-		return l
+		one.Reset(s.labels, s.layers[0], s.mint, s.maxt)
+		return one
 	}
 	layers := make([]chunkenc.Iterator, 0, len(s.layers))
 	for _, list := range s.layers {
-		l := &layerIterator{}
-		l.reset(list, s.mint, s.maxt)
-		layers = append(layers, l)
+		one := &chunkread.Iterator{}
+		one.Reset(s.labels, list, s.mint, s.maxt)
+		layers = append(layers, one)
 	}
 	return storage.ChainSampleIteratorFromIterators(it, layers)
 }

@@ -1,4 +1,4 @@
-package xorchunk_test
+package chunkread_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"pgregory.net/rapid"
 
-	"github.com/varve-tsdb/varve/internal/xorchunk"
+	"github.com/varve-tsdb/varve/internal/chunkread"
 )
 
 // sameDecoding checks that a chunk's data is decoded as chunkenc does, in
@@ -20,8 +20,8 @@ func sameDecoding(tb rapid.TB, data []byte, portion int) {
 	chunk.Reset(data)
 	want := chunk.Iterator(nil)
 	var (
-		d   xorchunk.Decoder
-		got []xorchunk.Sample
+		d   chunkread.Floats
+		got []chunkread.Sample
 		err error
 	)
 	d.Reset(data)
@@ -53,7 +53,7 @@ func sameDecoding(tb rapid.TB, data []byte, portion int) {
 	}
 }
 
-func TestPropertyDecoding(t *testing.T) {
+func TestFloats(t *testing.T) {
 	rapid.Check(t, func(draw *rapid.T) {
 		chunk := chunkenc.NewXORChunk()
 		app, err := chunk.Appender()
@@ -80,7 +80,7 @@ func TestPropertyDecoding(t *testing.T) {
 		}
 		data, portion := chunk.Bytes(), rapid.SampledFrom([]int{1, 2, 3, 32, 1 << 16}).Draw(draw, "portion")
 		sameDecoding(draw, data, portion)
-		var d xorchunk.Decoder
+		var d chunkread.Floats
 		d.Reset(data)
 		if all := d.Append(nil, math.MaxInt); len(all) != samples || d.Err() != nil {
 			draw.Fatalf("%d samples of %d, error %v", len(all), samples, d.Err())
@@ -91,7 +91,7 @@ func TestPropertyDecoding(t *testing.T) {
 	})
 }
 
-func FuzzDecoding(f *testing.F) {
+func FuzzFloats(f *testing.F) {
 	f.Add([]byte{0, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0xff, 0xff}, uint8(2))
 	f.Fuzz(func(t *testing.T, data []byte, portion uint8) {
 		if len(data) >= 2 {
@@ -100,9 +100,9 @@ func FuzzDecoding(f *testing.F) {
 	})
 }
 
-// BenchmarkDecode decodes a chunk in portions of several sizes; the floor is
+// BenchmarkFloats decodes a chunk in portions of several sizes; the floor is
 // chunkenc's iterator.
-func BenchmarkDecode(b *testing.B) {
+func BenchmarkFloats(b *testing.B) {
 	chunk := chunkenc.NewXORChunk()
 	app, err := chunk.Appender()
 	if err != nil {
@@ -126,8 +126,8 @@ func BenchmarkDecode(b *testing.B) {
 	})
 	for name, portion := range map[string]int{"by16": 16, "by32": 32, "all": 120} {
 		b.Run(name, func(b *testing.B) {
-			var d xorchunk.Decoder
-			var out []xorchunk.Sample
+			var d chunkread.Floats
+			var out []chunkread.Sample
 			for b.Loop() {
 				d.Reset(chunk.Bytes())
 				for left := 120; left > 0; left -= portion {

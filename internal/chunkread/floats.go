@@ -1,4 +1,4 @@
-package xorchunk
+package chunkread
 
 import (
 	"encoding/binary"
@@ -17,7 +17,7 @@ type Sample struct {
 // ErrShort tells that the data ends before the samples it announces.
 var ErrShort = errors.New("the data ends within a sample")
 
-// Decoder decodes the samples of an XOR chunk, as many at a time as its caller
+// Floats decodes the samples of an XOR chunk, as many at a time as its caller
 // wants. The zero value has none; Reset starts on a chunk. It is not safe for
 // concurrent use.
 //
@@ -26,7 +26,7 @@ var ErrShort = errors.New("the data ends within a sample")
 // timestamp as a varint and its value in eight bytes; the time to the second as
 // a uvarint; then bits, in which each value is told by how it differs from the
 // one before, and each timestamp by how its distance does.
-type Decoder struct {
+type Floats struct {
 	bits              bitReader
 	read, num         int // samples decoded, and all
 	t, delta          int64
@@ -37,10 +37,10 @@ type Decoder struct {
 
 // Reset starts on the data of an XOR chunk, which must not change while it is
 // decoded.
-func (d *Decoder) Reset(data []byte) {
-	*d = Decoder{}
+func (f *Floats) Reset(data []byte) {
+	*f = Floats{}
 	if len(data) < 2 {
-		d.err = ErrShort
+		f.err = ErrShort
 		return
 	}
 	num := int(binary.BigEndian.Uint16(data))
@@ -49,44 +49,44 @@ func (d *Decoder) Reset(data []byte) {
 	}
 	t, n := binary.Varint(data)
 	if n <= 0 || len(data) < n+8 {
-		d.err = ErrShort
+		f.err = ErrShort
 		return
 	}
-	d.t, d.v, d.num = t, binary.BigEndian.Uint64(data[n:]), num
+	f.t, f.v, f.num = t, binary.BigEndian.Uint64(data[n:]), num
 	if data = data[n+8:]; num == 1 {
 		return
 	}
 	delta, n := binary.Uvarint(data)
 	if n <= 0 {
-		d.num, d.err = 1, ErrShort
+		f.num, f.err = 1, ErrShort
 		return
 	}
-	d.delta, d.bits.data = int64(delta), data[n:]
+	f.delta, f.bits.data = int64(delta), data[n:]
 }
 
 // Append appends the next samples to out, as many as asked for but at the end of
 // the chunk.
-func (d *Decoder) Append(out []Sample, most int) []Sample {
-	if most = min(most, d.num-d.read); most > 0 {
+func (f *Floats) Append(out []Sample, most int) []Sample {
+	if most = min(most, f.num-f.read); most > 0 {
 		// A sample has two bits at least.
-		out = slices.Grow(out, min(most, 4*len(d.bits.data)+40))
-		if d.read == 0 {
-			out = append(out, Sample{d.t, math.Float64frombits(d.v)})
-			d.read++
+		out = slices.Grow(out, min(most, 4*len(f.bits.data)+40))
+		if f.read == 0 {
+			out = append(out, Sample{f.t, math.Float64frombits(f.v)})
+			f.read++
 			most--
 		}
-		out = d.appendCoded(out, most)
+		out = f.appendCoded(out, most)
 	}
 	return out
 }
 
 // Err returns ErrShort if the data breaks off, once the samples before that are
 // decoded.
-func (d *Decoder) Err() error {
-	if d.read < d.num {
+func (f *Floats) Err() error {
+	if f.read < f.num {
 		return nil
 	}
-	return d.err
+	return f.err
 }
 
 // appendCoded appends num samples that are told by their differences, or less if
@@ -94,10 +94,10 @@ func (d *Decoder) Err() error {
 // known. What most samples need is spelled out in the loop, twice even, so that
 // the bits stay in registers: with calls in their place it takes as long as
 // chunkenc does.
-func (d *Decoder) appendCoded(out []Sample, num int) []Sample {
-	r, t, delta, v := d.bits, d.t, d.delta, d.v
-	leading, trailing := d.leading, d.trailing
-	first := d.read
+func (f *Floats) appendCoded(out []Sample, num int) []Sample {
+	r, t, delta, v := f.bits, f.t, f.delta, f.v
+	leading, trailing := f.leading, f.trailing
+	first := f.read
 	for i := first; i < first+num; i++ {
 		if r.left < 40 { // the most but for bits of a value, and for a long distance
 			if len(r.data) >= 8 {
@@ -121,7 +121,7 @@ func (d *Decoder) appendCoded(out []Sample, num int) []Sample {
 			} else {
 				var dod int64
 				if dod, r = r.deltaOfDelta(); r.left < 0 {
-					return d.brokenOff(out, i)
+					return f.brokenOff(out, i)
 				}
 				delta += dod
 			}
@@ -159,19 +159,19 @@ func (d *Decoder) appendCoded(out []Sample, num int) []Sample {
 			v ^= x << trailing
 		}
 		if r.left < 0 {
-			return d.brokenOff(out, i)
+			return f.brokenOff(out, i)
 		}
 		out = append(out, Sample{t, math.Float64frombits(v)})
 	}
-	d.bits, d.t, d.delta, d.v = r, t, delta, v
-	d.leading, d.trailing = leading, trailing
-	d.read += num
+	f.bits, f.t, f.delta, f.v = r, t, delta, v
+	f.leading, f.trailing = leading, trailing
+	f.read += num
 	return out
 }
 
 // brokenOff ends the chunk after its first samples.
-func (d *Decoder) brokenOff(out []Sample, samples int) []Sample {
-	d.read, d.num, d.err = samples, samples, ErrShort
+func (f *Floats) brokenOff(out []Sample, samples int) []Sample {
+	f.read, f.num, f.err = samples, samples, ErrShort
 	return out
 }
 
