@@ -71,10 +71,14 @@ func (m *merger) comeBack() bool {
 		best *lane
 	)
 	for _, l := range m.lanes {
+		if m.missed(l) {
+			l.sync(m.lastT)
+		}
+	}
+	for _, l := range m.lanes {
 		if !m.missed(l) {
 			continue
 		}
-		l.sync(m.lastT)
 		if l.run >= l.proof && l.seek(m.after(1, 2), m.after(3, 2)) && (best == nil || l.order < best.order) {
 			best = l
 		}

@@ -70,13 +70,16 @@ func (m *merger) observe(prev, next sample) {
 
 // counter reports whether the floats read so far look like a counter: gauges
 // fall about as often as they rise, counters rarely do. If little was read, the
-// chunk of l, which is to be judged, is read ahead.
+// chunks that are open are read ahead: all, so that it does not depend on which
+// lane is judged first.
 func (m *merger) counter(l *lane) bool {
 	if !l.cur.float() {
 		return true
 	}
 	if m.rises+m.falls < enoughChanges {
-		l.readAhead()
+		for _, o := range m.lanes {
+			o.readAhead()
+		}
 	}
 	return 3*m.falls <= m.rises+1
 }
