@@ -97,8 +97,8 @@ func (s *scenario) checkHoles(got []point, slack float64) error {
 		if s.gauge && i < 2*enoughChanges {
 			left = max(edge, int64((patience+1)*d)) // not known to be a gauge yet
 		}
-		if s.target.resetBetween(from, to) && float64(to-from) <= (patience+3.0/2)*d {
-			continue // a replica that begins after a reset may look like one that lags
+		if s.target.resetBetween(from, to) {
+			left = max(left, int64((patience+3.0/2)*d)) // one that begins after a reset may look like one that lags
 		}
 		for j, points := range s.points {
 			for _, p := range points {
