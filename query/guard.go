@@ -8,14 +8,9 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-)
 
-// maxOperators is how many operators, calls, parentheses and ranges a query may
-// have.
-// The parser and the engine recurse into each, on a stack that ends the process
-// when it is full, and take time that grows with their square: ten thousand are
-// up to ten seconds, a million are the end. People write dozens.
-const maxOperators = 5000
+	"github.com/varve-tsdb/varve/internal/exprsize"
+)
 
 // guarded refuses queries that would end the process before a limit of the
 // engine could notice.
@@ -38,7 +33,7 @@ func (g guarded) NewRangeQuery(ctx context.Context, q storage.Queryable, opts pr
 }
 
 func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Query, error) {
-	if err := checkSize(qs); err != nil {
+	if err := exprsize.Check(qs); err != nil {
 		return nil, err
 	}
 	q, err := open()
@@ -80,31 +75,4 @@ func (g guarded) checkSteps(expr parser.Node, width time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// checkSize refuses queries that nest too deep, without parsing them.
-func checkSize(qs string) error {
-	if n := nesting(qs); n > maxOperators {
-		return fmt.Errorf("query has %d operators, calls, parentheses and ranges, more than %d", n, maxOperators)
-	}
-	return nil
-}
-
-// nesting counts what the parser may recurse into. It asks the lexer that the
-// parser asks: where the two disagreed about comments or quotes, a query could
-// hide from the count. Matchers do not nest, however many there are.
-func nesting(qs string) (n int) {
-	lexer := parser.Lex(qs)
-	inBraces := false
-	for item := (parser.Item{}); ; {
-		switch lexer.NextItem(&item); {
-		case item.Typ == parser.EOF || item.Typ == parser.ERROR:
-			return n
-		case item.Typ == parser.LEFT_BRACE || item.Typ == parser.RIGHT_BRACE:
-			inBraces = item.Typ == parser.LEFT_BRACE
-		case inBraces:
-		case item.Typ.IsOperator() || item.Typ == parser.LEFT_PAREN || item.Typ == parser.LEFT_BRACKET:
-			n++
-		}
-	}
 }
