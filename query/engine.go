@@ -33,8 +33,8 @@ type EngineOptions struct {
 	// MaxTenantConcurrent queries of one tenant run at a time, so that there is
 	// always room for others at once. Zero means no limit but MaxConcurrent.
 	MaxTenantConcurrent int
-	// MaxQueued queries wait; more are refused with a *BusyError. Default 10
-	// times MaxConcurrent.
+	// MaxQueued queries wait. Of more, the last of the tenant of which most wait
+	// is refused with a *BusyError. Default 10 times MaxConcurrent.
 	MaxQueued int
 	// QueueTimeout is how long a query waits for its turn, before it is refused
 	// with a *BusyError. Default 1 minute.
