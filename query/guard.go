@@ -13,22 +13,23 @@ import (
 )
 
 // guarded refuses queries that would end the process before a limit of the
-// engine could notice.
+// engine could notice. Others wait for their turn.
 type guarded struct {
 	engine   *promql.Engine
+	queue    *queue
 	maxSteps int64
 	step     time.Duration // of subqueries that name none
 }
 
 // NewInstantQuery returns a query for one time.
 func (g guarded) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(parsing(ctx), q, opts, qs, ts) })
+	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(ctx, q, opts, qs, ts) })
 }
 
 // NewRangeQuery returns a query for the inclusive range [start, end].
 func (g guarded) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
 	return g.check(qs, func() (promql.Query, error) {
-		return g.engine.NewRangeQuery(parsing(ctx), q, opts, qs, start, end, interval)
+		return g.engine.NewRangeQuery(ctx, q, opts, qs, start, end, interval)
 	})
 }
 
@@ -46,7 +47,7 @@ func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Que
 			return nil, err
 		}
 	}
-	return q, nil
+	return &queuedQuery{Query: q, queue: g.queue}, nil
 }
 
 // checkSteps refuses subqueries of more steps than the engine may hold samples.
