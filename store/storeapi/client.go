@@ -32,10 +32,11 @@ type ClientOptions struct {
 	// BatchSize is how many series a server may put into a message. One that does
 	// not know of batches sends one. Default 64.
 	BatchSize int
-	// MaxMessageBytes bounds a message, before and after decompression. Thanos'
-	// stores put all chunks of a series in one. Default 512 MiB, at most 2 GiB - 1.
+	// MaxMessageBytes bounds a message, before and after decompression, and what is
+	// made of it besides: a *MessageError is beyond. Thanos' stores put all chunks of
+	// a series in one. Default 512 MiB, at most 2 GiB - 1.
 	MaxMessageBytes int
-	// MaxBufferedBytes bounds what a Select may keep that has to sort the series of
+	// MaxBufferedBytes bounds the memory of a Select that has to sort the series of
 	// the server itself, see ChunkQuerierWithout: a *BufferError is beyond. Default
 	// 512 MiB.
 	MaxBufferedBytes int64
@@ -180,7 +181,8 @@ func (c *Client) Close() error {
 // inclusive. It asks nothing yet.
 //
 // Its Select asks at once, in the background, and returns series as they come: what
-// the server has sent and nobody has read yet is bounded by gRPC's flow control.
+// the server has sent and nobody has read yet is bounded by gRPC's flow control, and
+// messages that were taken from there are in the budget of the read's context.
 // Chunks are in memory of their own and stay usable after Close. A server that sends
 // series out of order fails that read with an error that says to try again, and from
 // then on is sorted here, see MaxBufferedBytes.
