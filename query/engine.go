@@ -33,8 +33,8 @@ type EngineOptions struct {
 	// MaxTenantConcurrent queries of one tenant run at a time, so that there is
 	// always room for others at once. Zero means no limit but MaxConcurrent.
 	MaxTenantConcurrent int
-	// MaxQueued queries wait; more are refused with a *BusyError. Default 10
-	// times MaxConcurrent.
+	// MaxQueued queries wait. Of more, the last of the tenant of which most wait
+	// is refused with a *BusyError. Default 10 times MaxConcurrent.
 	MaxQueued int
 	// QueueTimeout is how long a query waits for its turn, before it is refused
 	// with a *BusyError. Default 1 minute.
@@ -52,8 +52,8 @@ type EngineOptions struct {
 	// Logger of the engine; nil is silent.
 	Logger *slog.Logger
 	// Registerer of the engine's metrics, which have Prometheus' names
-	// (prometheus_engine_*), and of those of its queue, varve_query_queue_*; nil
-	// is fine.
+	// (prometheus_engine_*), and of those of its queue, varve_query_queue_*, which
+	// alone tell of the time that queries wait; nil is fine.
 	Registerer prometheus.Registerer
 }
 
@@ -128,7 +128,7 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 		Reg:                      reg,
 		MaxSamples:               opts.MaxSamples,
 		Timeout:                  opts.Timeout,
-		ActiveQueryTracker:       newQueue(opts.queue(), busyRetryAfter, metrics),
+		ActiveQueryTracker:       concurrency(opts.MaxConcurrent),
 		LookbackDelta:            opts.LookbackDelta,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return opts.SubqueryStep.Milliseconds() },
 		EnableAtModifier:         true,
@@ -142,5 +142,7 @@ func NewEngine(opts EngineOptions) (promql.QueryEngine, error) {
 	if err := reg.Err(); err != nil {
 		return nil, err
 	}
-	return guarded{engine: engine, maxSteps: int64(opts.MaxSamples), step: opts.SubqueryStep}, nil
+	return guarded{
+		engine: engine, queue: newQueue(opts.queue(), busyRetryAfter, metrics), maxSteps: int64(opts.MaxSamples), step: opts.SubqueryStep,
+	}, nil
 }

@@ -1,10 +1,12 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/stats"
 
 	"github.com/varve-tsdb/varve/query/querytest"
 )
@@ -53,6 +56,54 @@ func TestEngineQueue(t *testing.T) {
 			if code := <-codes; code != http.StatusOK {
 				t.Errorf("status %d", code)
 			}
+		}
+	})
+}
+
+// The time that a query may run is that of running: it begins when it is let in.
+func TestEngineTimeoutIsWithoutTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, err := NewEngine(EngineOptions{MaxConcurrent: 1, Timeout: 10 * time.Second, QueueTimeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := querytest.NewModel(querytest.Data{})
+		if err := m.Append(labels.EmptyLabels(), labels.FromStrings("__name__", "up"), querytest.Sample{T: 1}); err != nil {
+			t.Fatal(err)
+		}
+		slow := &faulty{Model: m, rendez: func(context.Context) { time.Sleep(6 * time.Second) }}
+		exec := func(cancelAfter time.Duration) (*promql.Result, promql.Query) {
+			q, err := engine.NewInstantQuery(t.Context(), Samples(slow), nil, "up", time.UnixMilli(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer q.Close()
+			if cancelAfter > 0 {
+				defer time.AfterFunc(cancelAfter, q.Cancel).Stop()
+			}
+			return q.Exec(t.Context()), q
+		}
+		var all sync.WaitGroup
+		all.Go(func() { exec(0) })
+		synctest.Wait()
+		all.Go(func() { exec(0) })
+		synctest.Wait()
+		all.Go(func() { // waits 12 s, longer than it may run
+			res, q := exec(0)
+			if v, err := res.Vector(); err != nil || len(v) != 1 {
+				t.Errorf("it waited for longer than it may run: %v, %v", v, err)
+			}
+			if waited := q.Stats().Timers.GetTimer(stats.ExecQueueTime).Duration(); waited != 12 {
+				t.Errorf("it says that it waited for %v seconds", waited)
+			}
+		})
+		synctest.Wait()
+		if res, _ := exec(time.Second); !errors.Is(res.Err, context.Canceled) {
+			t.Errorf("one that was canceled while it waited: %v", res.Err)
+		}
+		all.Wait()
+		if res, _ := exec(time.Second); res.Err == nil {
+			t.Error("one that was canceled while it ran goes on")
 		}
 	})
 }

@@ -16,8 +16,10 @@ type FanoutOptions struct {
 	// SourceTimeout is how long a source may take to come up with the next
 	// series of a Select, the first included, or with the answer to a question
 	// about labels. A source that takes longer has failed. The time a reader
-	// takes between series does not count. Zero and less mean no limit but that
-	// of the request.
+	// takes between series does not count. One that ignores its context is left
+	// alone with its call up to its first series; after that, as with the chunks
+	// of a series, the read waits until the call returns. Zero and less mean no
+	// limit but that of the request, of which the same holds.
 	SourceTimeout time.Duration
 	// Logger for sources that panic; nil is silent.
 	Logger *slog.Logger

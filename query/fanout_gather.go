@@ -28,11 +28,16 @@ func gather[T any](
 	for i, a := range sources {
 		calls[i] = start(ctx, a)
 	}
+	defer func() {
+		if err != nil {
+			abandon(sources)
+		}
+	}()
 	for i, a := range sources {
 		if calls[i].wait(ctx) {
 			err = calls[i].err
 		} else {
-			a.abandon()
+			a.calls.abandon()
 			err = sourceFailure(ctx, nil, timeout)
 		}
 		switch {
@@ -47,4 +52,11 @@ func gather[T any](
 		}
 	}
 	return answers, warnings, nil
+}
+
+// abandon notes that the calls of the sources that still run were given up.
+func abandon(sources []asked) {
+	for _, a := range sources {
+		a.calls.abandon()
+	}
 }

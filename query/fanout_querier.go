@@ -62,8 +62,7 @@ func (a asked) failure(err error, mint, maxt int64) *SourceError {
 // without waiting for them. The series are always sorted. ctx must live until
 // they are read.
 func (q *fanoutQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.ChunkSeriesSet {
-	mint, maxt := q.mint, q.maxt
-	limit := 0
+	mint, maxt, limit := q.mint, q.maxt, 0
 	if hints != nil {
 		mint, maxt, limit = max(mint, hints.Start), min(maxt, hints.End), hints.Limit
 	}
@@ -71,50 +70,74 @@ func (q *fanoutQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	if len(chosen) == 0 {
 		return storage.EmptyChunkSeriesSet()
 	}
-	request := ctx
-	ctx, cancel := context.WithCancelCause(ctx)
-	q.mu.Lock()
-	q.cancels = append(q.cancels, cancel)
-	q.mu.Unlock()
-
 	joins := !q.merge && len(chosen) > 1
-	if joins && limit > 0 {
-		// Series are counted once their parts are joined, see replicaSet.
-		all := *hints
-		all.Limit = 0
-		hints = &all
+	sourceHints := hints
+	if joins {
+		sourceHints = withoutLimit(hints)
 	}
-	// What one source has downsampled others may have raw.
-	resolve := func(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return set }
-	if len(chosen) > 1 && !aggrchunk.IsAsStored(ctx) {
-		resolve = aggrchunk.FinestFirst
-		if hints != nil && aggrchunk.WantsCounters(hints.Func) {
-			if resolve = aggrchunk.Counters; aggrchunk.KeepsCounters(ctx) {
-				resolve = func(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return set }
-			}
-			ctx = aggrchunk.KeepCounters(ctx)
-		}
+	sourceCtx, resolve := ctx, asItIs
+	if len(chosen) > 1 {
+		sourceCtx, resolve = resolving(ctx, hints)
 	}
+	sourceCtx, cancel := q.cancelable(sourceCtx)
 	var answers []storage.ChunkSeriesSet
 	for _, a := range chosen {
 		answer := &sourceSet{
 			asked: a, mint: mint, maxt: maxt, timeout: q.timeout,
-			request: request, partial: readopts.From(ctx).Partial,
+			request: ctx, partial: readopts.From(ctx).Partial,
 		}
-		answer.start(ctx, hints, matchers)
+		answer.start(sourceCtx, sourceHints, matchers)
 		answers = append(answers, answer)
 	}
-	set := &fanoutSet{cancel: cancel}
-	if q.merge {
-		set.ChunkSeriesSet = sortedsets.Merge(answers...)
-	} else {
+	set := &fanoutSet{sources: chosen, cancel: cancel}
+	switch {
+	case q.merge:
+		set.ChunkSeriesSet, set.limit = sortedsets.Merge(answers...), limit
+	case joins:
 		set.ChunkSeriesSet = sortedsets.Join(answers...)
-	}
-	if joins {
 		return resolve(&replicaSet{fanoutSet: set, limit: limit})
+	default:
+		set.ChunkSeriesSet, set.limit = answers[0], limit
 	}
-	set.limit = limit
 	return resolve(set)
+}
+
+// cancelable returns a context that ends with the querier at the latest.
+func (q *fanoutQuerier) cancelable(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.cancels = append(q.cancels, cancel)
+	return ctx, cancel
+}
+
+// withoutLimit returns the hints for sources whose series are counted only once
+// their parts are joined, see replicaSet.
+func withoutLimit(hints *storage.SelectHints) *storage.SelectHints {
+	if hints == nil || hints.Limit == 0 {
+		return hints
+	}
+	all := *hints
+	all.Limit = 0
+	return &all
+}
+
+// asItIs returns the set.
+func asItIs(set storage.ChunkSeriesSet) storage.ChunkSeriesSet { return set }
+
+// resolving returns what makes one of the series of several sources, since what one
+// has downsampled others may have raw, and the context for them.
+func resolving(ctx context.Context, hints *storage.SelectHints) (_ context.Context, resolve func(storage.ChunkSeriesSet) storage.ChunkSeriesSet) {
+	switch {
+	case aggrchunk.IsAsStored(ctx):
+		return ctx, asItIs
+	case hints == nil || !aggrchunk.WantsCounters(hints.Func):
+		return ctx, aggrchunk.FinestFirst
+	case aggrchunk.KeepsCounters(ctx): // so that who reads this makes one of them
+		return ctx, asItIs
+	default:
+		return aggrchunk.KeepCounters(ctx), aggrchunk.Counters
+	}
 }
 
 // LabelValues merges the values that the sources have.
@@ -143,8 +166,9 @@ type (
 
 func (q *fanoutQuerier) labels(ctx context.Context, hints *storage.LabelHints, matchers []*labels.Matcher, call labelsCall) ([]string, annotations.Annotations, error) {
 	chosen := q.choose(q.mint, q.maxt, matchers)
+	request := ctx
 	answers, warnings, err := gather(ctx, chosen, q.mint, q.maxt, q.timeout, func(ctx context.Context, a asked) *running[labelsAnswer] {
-		return runQuerier(a.fanoutSource, func(source storage.ChunkQuerier) (labelsAnswer, error) {
+		return runQuerier(request, a.fanoutSource, func(source storage.ChunkQuerier) (labelsAnswer, error) {
 			list, warnings, err := call(ctx, source)
 			return labelsAnswer{list, warnings}, err
 		})
@@ -167,7 +191,9 @@ func (q *fanoutQuerier) labels(ctx context.Context, hints *storage.LabelHints, m
 	return all, warnings, nil
 }
 
-// Close ends all running Selects and closes the sources.
+// Close ends all running Selects and closes the sources. It waits for what they still
+// do, but neither beyond the end of a request or the source timeout nor after a
+// failure: those that go on then are closed once they have returned.
 func (q *fanoutQuerier) Close() error {
 	q.mu.Lock()
 	cancels := q.cancels
@@ -176,9 +202,15 @@ func (q *fanoutQuerier) Close() error {
 	for _, cancel := range cancels {
 		cancel(context.Canceled)
 	}
+	patience := context.Background()
+	if q.timeout > 0 {
+		var cancel context.CancelFunc
+		patience, cancel = context.WithTimeout(patience, q.timeout)
+		defer cancel()
+	}
 	var errs []error
 	for _, s := range q.sources {
-		errs = append(errs, s.close())
+		errs = append(errs, s.close(patience))
 	}
 	return errors.Join(errs...)
 }

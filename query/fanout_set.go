@@ -42,7 +42,7 @@ func (s *sourceSet) start(ctx context.Context, hints *storage.SelectHints, match
 	var cancel context.CancelCauseFunc
 	s.ctx, cancel = context.WithCancelCause(ctx)
 	s.deadline = newDeadline(s.timeout, cancel)
-	s.first = runQuerier(s.fanoutSource, func(q storage.ChunkQuerier) (bool, error) {
+	s.first = runQuerier(s.request, s.fanoutSource, func(q storage.ChunkQuerier) (bool, error) {
 		defer s.deadline.stop()
 		s.inner = q.Select(s.ctx, true, hints, matchers...)
 		return s.inner.Next(), nil
@@ -67,7 +67,7 @@ func (s *sourceSet) advance() bool {
 	if !s.given {
 		if s.given = true; !s.first.wait(s.ctx) {
 			s.lost = true
-			s.abandon()
+			s.calls.abandon()
 			s.fail(nil)
 			return false
 		}
@@ -130,9 +130,10 @@ func (s *sourceSet) Warnings() annotations.Annotations {
 // it, and what the sources still do.
 type fanoutSet struct {
 	storage.ChunkSeriesSet
-	limit  int // series to return at most; 0 for all
-	count  int
-	cancel context.CancelCauseFunc
+	sources []asked
+	limit   int // series to return at most; 0 for all
+	count   int
+	cancel  context.CancelCauseFunc
 }
 
 // Next advances to the next series. The first call waits for the first series
@@ -146,6 +147,7 @@ func (f *fanoutSet) Next() bool {
 		return true
 	}
 	if err := f.Err(); err != nil {
+		abandon(f.sources)
 		f.cancel(err)
 	}
 	return false

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -33,8 +32,7 @@ type fanoutSource struct {
 	without    []string
 	strip      bool // whether to use without
 
-	calls     sync.WaitGroup // running calls into the querier
-	abandoned atomic.Bool    // a call was given up while it ran
+	calls callList // into the querier
 
 	// mu is held while the querier is being opened, which may take long, so
 	// nobody but a running call may wait for it.
@@ -72,18 +70,19 @@ func (s *fanoutSource) openNew() (storage.ChunkQuerier, error) {
 	return extlabels.NewChunkQuerier(q, labels.EmptyLabels(), s.without), nil
 }
 
-// close ends the source. It waits for running calls, unless one was given up:
-// then the querier is closed when that call returns.
-func (s *fanoutSource) close() error {
-	if s.abandoned.Load() {
-		go func() {
-			s.calls.Wait()
-			s.closeQuerier()
-		}()
-		return nil
+// close ends the source. It waits for running calls, unless one is not worth it, see
+// callList.end: then the querier is closed when that call returns.
+func (s *fanoutSource) close(patience context.Context) error {
+	if s.calls.end(patience) {
+		return s.closeQuerier()
 	}
-	s.calls.Wait()
-	return s.closeQuerier()
+	go func() {
+		s.calls.wait()
+		if err := s.closeQuerier(); err != nil {
+			s.logger.Warn("a source that was given up has failed to close", "err", err)
+		}
+	}()
+	return nil
 }
 
 func (s *fanoutSource) closeQuerier() error {
@@ -98,11 +97,10 @@ func (s *fanoutSource) closeQuerier() error {
 	return nil
 }
 
-// run calls f with the querier of the source on a goroutine of its own.
-func runQuerier[T any](s *fanoutSource, f func(storage.ChunkQuerier) (T, error)) *running[T] {
-	s.calls.Add(1)
-	return run(func() (T, error) {
-		defer s.calls.Done()
+// runQuerier calls f with the querier of the source on a goroutine of its own, for a
+// request with that context.
+func runQuerier[T any](request context.Context, s *fanoutSource, f func(storage.ChunkQuerier) (T, error)) *running[T] {
+	r := run(func() (T, error) {
 		q, err := s.open()
 		if err != nil {
 			var none T
@@ -110,10 +108,9 @@ func runQuerier[T any](s *fanoutSource, f func(storage.ChunkQuerier) (T, error))
 		}
 		return f(q)
 	})
+	s.calls.add(call{done: r.done, request: request})
+	return r
 }
-
-// abandon notes that a call was given up.
-func (s *fanoutSource) abandon() { s.abandoned.Store(true) }
 
 // running is a call on a goroutine of its own.
 type running[T any] struct {
@@ -187,8 +184,12 @@ func (d *deadline) stop() {
 	}
 }
 
-// sourceFailure words why a source failed, given the context it ran in.
+// sourceFailure words why a source failed, given the context it ran in, whose end
+// may be why: that of a source that is asked beside others may have come later.
 func sourceFailure(ctx context.Context, err error, timeout time.Duration) error {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
 	if errors.Is(context.Cause(ctx), errSourceTimeout) {
 		return fmt.Errorf("no answer within %s: %w", timeout, context.DeadlineExceeded)
 	}

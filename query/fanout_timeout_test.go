@@ -32,8 +32,8 @@ func TestFanoutRequestEnds(t *testing.T) {
 	})
 }
 
-// TestFanoutSourceTimeout: a source that stalls, at first or on the way, whether
-// it heeds its context or not, holds up nobody for longer than its timeout.
+// TestFanoutSourceTimeout: a source that stalls, at first or on the way, holds up
+// nobody for longer than its timeout; at first also one that ignores its context.
 func TestFanoutSourceTimeout(t *testing.T) {
 	for name, bad := range map[string]*faulty{
 		"at first":       {},
@@ -168,4 +168,107 @@ func TestFanoutLimitWithoutLabels(t *testing.T) {
 	if got := strings.Join(slices.Compact(found), " "); got != "1 2" {
 		t.Errorf("a limit of 2 gives %s", got)
 	}
+}
+
+// A source that ignores its context holds up Close no longer than the read: not
+// after another has failed it, and not beyond its end. What it opened is closed when
+// it returns.
+func TestFanoutCloseDoesNotWaitForADeafSource(t *testing.T) {
+	failing := errors.New("failing")
+	read := func(ctx context.Context, q storage.ChunkQuerier) error {
+		set := q.Select(ctx, true, nil, matchersOf(t, `{__name__=~".+"}`)...)
+		for set.Next() {
+		}
+		return set.Err()
+	}
+	names := func(ctx context.Context, q storage.ChunkQuerier) error {
+		_, _, err := q.LabelNames(ctx, nil)
+		return err
+	}
+	leave := func(ctx context.Context, q storage.ChunkQuerier) error {
+		q.Select(ctx, true, nil, matchersOf(t, `{__name__=~".+"}`)...)
+		return nil
+	}
+	for name, c := range map[string]struct {
+		first   error // of the other source
+		timeout time.Duration
+		opts    FanoutOptions
+		ask     func(context.Context, storage.ChunkQuerier) error
+		want    error
+		takes   time.Duration
+	}{
+		"another fails a Select":      {first: failing, ask: read, want: failing},
+		"another fails a LabelNames":  {first: failing, ask: names, want: failing},
+		"the request ends":            {timeout: time.Second, ask: read, want: context.DeadlineExceeded, takes: time.Second},
+		"the request ends in Close":   {timeout: time.Second, ask: leave, takes: time.Second},
+		"the source's time is up":     {opts: FanoutOptions{SourceTimeout: time.Second}, ask: read, want: context.DeadlineExceeded, takes: time.Second},
+		"its time is up in Close":     {opts: FanoutOptions{SourceTimeout: time.Second}, ask: leave, takes: time.Second},
+		"its time is up, for another": {first: failing, opts: FanoutOptions{SourceTimeout: time.Second}, ask: names, want: failing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stall := make(chan struct{})
+				other := &faulty{Model: querytest.NewModel(querytest.Kinds(querytest.DefaultExternal()...)), name: "other", selectErr: c.first}
+				deaf := &faulty{Model: querytest.NewModel(querytest.Kinds(querytest.DefaultExternal()...)), name: "deaf", stall: stall, deaf: true}
+				f := NewFanout(sources(other, deaf), c.opts)
+				ctx := t.Context()
+				if c.timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.timeout)
+					defer cancel()
+				}
+				q, err := f.ChunkQuerier(querytest.Start, querytest.End)
+				if err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				if err := c.ask(ctx, q); !errors.Is(err, c.want) {
+					t.Errorf("%v, want %v", err, c.want)
+				}
+				// To wait for ever would be a deadlock of the bubble.
+				if err := q.Close(); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took != c.takes {
+					t.Errorf("it took %s, want %s", took, c.takes)
+				}
+				if other.closes.Load() != 1 || deaf.closes.Load() != 0 {
+					t.Errorf("the other was closed %d times, the deaf one %d times", other.closes.Load(), deaf.closes.Load())
+				}
+				close(stall)
+				synctest.Wait()
+				if n := deaf.closes.Load(); n != 1 {
+					t.Errorf("the deaf one was closed %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// What a source has said of its own stays what it is, although another takes so long
+// that the time of all is up.
+func TestFanoutTimeoutOfAnotherSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := &LimitError{Limit: "QuerySeries", Value: 1, Asked: 2, Unit: "series"}
+		hanging := &faulty{Model: querytest.NewModel(querytest.Kinds(querytest.DefaultExternal()...)), name: "hanging", stall: make(chan struct{})}
+		for _, says := range []error{limit, errors.New("block 1 is broken")} {
+			failing := &faulty{Model: querytest.NewModel(querytest.Kinds(querytest.DefaultExternal()...)), name: "failing", selectErr: says}
+			f := NewFanout(sources(hanging, failing), FanoutOptions{SourceTimeout: time.Second})
+			q, err := f.ChunkQuerier(querytest.Start, querytest.End)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, ws, err := q.LabelNames(WithReadOptions(t.Context(), ReadOptions{Partial: true}), nil)
+			all := append(ws.AsErrors(), err)
+			if !slices.ContainsFunc(all, func(err error) bool { return errors.Is(err, says) && !strings.Contains(err.Error(), "no answer") }) {
+				t.Errorf("%v has become %v", says, all)
+			}
+			if isRefusal(says) != (err != nil) {
+				t.Errorf("%v fails the read with %v", says, err)
+			}
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

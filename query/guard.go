@@ -8,37 +8,33 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/varve-tsdb/varve/internal/exprsize"
 )
 
-// maxOperators is how many operators, calls, parentheses and ranges a query may
-// have.
-// The parser and the engine recurse into each, on a stack that ends the process
-// when it is full, and take time that grows with their square: ten thousand are
-// up to ten seconds, a million are the end. People write dozens.
-const maxOperators = 5000
-
 // guarded refuses queries that would end the process before a limit of the
-// engine could notice.
+// engine could notice. Others wait for their turn.
 type guarded struct {
 	engine   *promql.Engine
+	queue    *queue
 	maxSteps int64
 	step     time.Duration // of subqueries that name none
 }
 
 // NewInstantQuery returns a query for one time.
 func (g guarded) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(parsing(ctx), q, opts, qs, ts) })
+	return g.check(qs, func() (promql.Query, error) { return g.engine.NewInstantQuery(ctx, q, opts, qs, ts) })
 }
 
 // NewRangeQuery returns a query for the inclusive range [start, end].
 func (g guarded) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
 	return g.check(qs, func() (promql.Query, error) {
-		return g.engine.NewRangeQuery(parsing(ctx), q, opts, qs, start, end, interval)
+		return g.engine.NewRangeQuery(ctx, q, opts, qs, start, end, interval)
 	})
 }
 
 func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Query, error) {
-	if err := checkSize(qs); err != nil {
+	if err := exprsize.Check(qs); err != nil {
 		return nil, err
 	}
 	q, err := open()
@@ -51,7 +47,7 @@ func (g guarded) check(qs string, open func() (promql.Query, error)) (promql.Que
 			return nil, err
 		}
 	}
-	return q, nil
+	return &queuedQuery{Query: q, queue: g.queue}, nil
 }
 
 // checkSteps refuses subqueries of more steps than the engine may hold samples.
@@ -80,31 +76,4 @@ func (g guarded) checkSteps(expr parser.Node, width time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// checkSize refuses queries that nest too deep, without parsing them.
-func checkSize(qs string) error {
-	if n := nesting(qs); n > maxOperators {
-		return fmt.Errorf("query has %d operators, calls, parentheses and ranges, more than %d", n, maxOperators)
-	}
-	return nil
-}
-
-// nesting counts what the parser may recurse into. It asks the lexer that the
-// parser asks: where the two disagreed about comments or quotes, a query could
-// hide from the count. Matchers do not nest, however many there are.
-func nesting(qs string) (n int) {
-	lexer := parser.Lex(qs)
-	inBraces := false
-	for item := (parser.Item{}); ; {
-		switch lexer.NextItem(&item); {
-		case item.Typ == parser.EOF || item.Typ == parser.ERROR:
-			return n
-		case item.Typ == parser.LEFT_BRACE || item.Typ == parser.RIGHT_BRACE:
-			inBraces = item.Typ == parser.LEFT_BRACE
-		case inBraces:
-		case item.Typ.IsOperator() || item.Typ == parser.LEFT_PAREN || item.Typ == parser.LEFT_BRACKET:
-			n++
-		}
-	}
 }

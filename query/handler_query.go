@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/varve-tsdb/varve/internal/exprsize"
 )
 
 // errTruncated is the warning about an answer that a limit cut.
@@ -176,7 +178,7 @@ func statsWarning(s string) annotations.Annotations {
 
 // parse reads an expression of bearable size.
 func (h *Handler) parse(query string) (parser.Expr, error) {
-	if err := checkSize(query); err != nil {
+	if err := exprsize.Check(query); err != nil {
 		return nil, err
 	}
 	return h.parser.ParseExpr(query)

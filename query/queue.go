@@ -7,80 +7,106 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/stats"
+
 	"github.com/varve-tsdb/varve/internal/fairqueue"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
 
 // queue lets a number of queries run at a time and has the others wait their turn by
-// tenant: a promql.QueryTracker.
+// tenant.
 type queue struct {
 	opts       fairqueue.Options
 	retryAfter time.Duration
 	turns      *fairqueue.Queue
-
-	mu     sync.Mutex // guards what follows
-	places map[int]*fairqueue.Place
-	next   int
 }
 
 func newQueue(opts fairqueue.Options, retryAfter time.Duration, metrics *fairqueue.Metrics) *queue {
-	return &queue{opts: opts, retryAfter: retryAfter, turns: fairqueue.New(opts, metrics), places: map[int]*fairqueue.Place{}}
+	return &queue{opts: opts, retryAfter: retryAfter, turns: fairqueue.New(opts, metrics)}
 }
 
 func newQueueMetrics() *fairqueue.Metrics {
 	return fairqueue.NewMetrics("varve_query_queue", "Queries", "MaxQueued", "QueueTimeout")
 }
 
-type parsingKey struct{}
-
-// parsing marks a context in which a query is made and not run. The engine asks
-// for a place for that, too; but who waits for one twice waits twice as long.
-func parsing(ctx context.Context) context.Context {
-	return context.WithValue(ctx, parsingKey{}, true)
-}
-
-// noPlace is the index of a query that needs none.
-const noPlace = -1
-
-// GetMaxConcurrent returns how many may run.
-func (q *queue) GetMaxConcurrent() int { return q.opts.Concurrent }
-
-// Insert waits until the query may run. The error is a *BusyError, or says that
-// ctx ended.
-func (q *queue) Insert(ctx context.Context, _ string) (int, error) {
-	if ctx.Value(parsingKey{}) != nil {
-		return noPlace, nil
-	}
+// enter waits until a query may run. The error is a *BusyError, or says that ctx
+// ended.
+func (q *queue) enter(ctx context.Context) (*fairqueue.Place, error) {
 	tenant := readopts.From(ctx).Tenant
 	place, err := q.turns.Enter(ctx, tenant)
 	if refused, ok := errors.AsType[*fairqueue.Refused](err); ok {
-		return 0, q.busy(tenant, refused)
+		return nil, q.busy(tenant, refused)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("query %w", err)
+		return nil, fmt.Errorf("query %w", err)
 	}
+	return place, nil
+}
+
+// queuedQuery waits for its turn before it runs. The engine itself would let it wait
+// as part of the time that it may run.
+type queuedQuery struct {
+	promql.Query
+	queue *queue
+
+	mu     sync.Mutex         // guards what follows
+	cancel context.CancelFunc // ends the wait, nil while there is none
+}
+
+// Exec waits and runs the query.
+func (q *queuedQuery) Exec(ctx context.Context) *promql.Result {
+	place, err := q.wait(ctx)
+	if err != nil {
+		return &promql.Result{Err: err}
+	}
+	defer place.Leave()
+	return q.Query.Exec(ctx)
+}
+
+func (q *queuedQuery) wait(ctx context.Context) (*fairqueue.Place, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	q.waits(cancel)
+	defer q.waits(nil)
+	timer, ctx := q.Stats().Timers.GetSpanTimer(ctx, stats.ExecQueueTime)
+	defer timer.Finish()
+	return q.queue.enter(ctx)
+}
+
+func (q *queuedQuery) waits(cancel context.CancelFunc) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	index := q.next
-	q.next++
-	q.places[index] = place
-	return index, nil
+	q.cancel = cancel
 }
 
-// Delete ends a query.
-func (q *queue) Delete(index int) {
-	if index == noPlace {
+// Cancel ends the wait, or the query if it runs.
+func (q *queuedQuery) Cancel() {
+	q.mu.Lock()
+	cancel := q.cancel
+	q.mu.Unlock()
+	if cancel != nil {
+		cancel()
 		return
 	}
-	q.mu.Lock()
-	place := q.places[index]
-	delete(q.places, index)
-	q.mu.Unlock()
-	place.Leave()
+	q.Query.Cancel()
 }
 
+// concurrency tells the engine how many queries may run, for its metrics. It holds
+// up none.
+type concurrency int
+
+// GetMaxConcurrent returns how many may run.
+func (c concurrency) GetMaxConcurrent() int { return int(c) }
+
+// Insert does nothing.
+func (concurrency) Insert(context.Context, string) (int, error) { return 0, nil }
+
+// Delete does nothing.
+func (concurrency) Delete(int) {}
+
 // Close does nothing.
-func (*queue) Close() error { return nil }
+func (concurrency) Close() error { return nil }
 
 func (q *queue) busy(tenant string, refused *fairqueue.Refused) error {
 	limit := "QueueTimeout"

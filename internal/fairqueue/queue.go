@@ -11,7 +11,7 @@ import (
 type Options struct {
 	Concurrent int           // jobs run at a time
 	PerTenant  int           // jobs of one tenant do; 0 means no limit but Concurrent
-	Queued     int           // jobs wait, more are refused
+	Queued     int           // jobs wait; of more the last of the tenant with most is refused
 	Wait       time.Duration // is how long each does
 }
 
@@ -41,6 +41,7 @@ type Place struct {
 	queue  *Queue
 	tenant string
 	let    chan struct{} // closed when the job may run
+	out    chan struct{} // closed when it has lost its place to another tenant's
 }
 
 // New returns a Queue without jobs.
@@ -50,7 +51,7 @@ func New(opts Options, metrics *Metrics) *Queue {
 
 // Refused is why a job was not let in.
 type Refused struct {
-	Full   bool          // as many wait as may; otherwise time was up
+	Full   bool          // as many wait as may, and of this tenant most; otherwise time was up
 	Waited time.Duration // is how long it did
 }
 
@@ -83,11 +84,15 @@ func (q *Queue) Enter(ctx context.Context, tenant string) (*Place, error) {
 		return p, nil
 	case <-ctx.Done():
 		err = fmt.Errorf("waited for one of %d running to end: %w", q.opts.Concurrent, ctx.Err())
+	case <-p.out:
 	case <-patience.C:
 		err = &Refused{Waited: time.Since(began)}
 	}
 	if !q.giveUp(p) {
 		return p, nil // it was let in at that moment
+	}
+	if closed(p.out) {
+		return nil, &Refused{Full: true, Waited: time.Since(began)}
 	}
 	if _, ok := err.(*Refused); ok {
 		q.metrics.late.Inc()
@@ -100,19 +105,37 @@ func (q *Queue) join(name string) (*Place, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := q.of(name)
-	p := &Place{queue: q, tenant: name, let: make(chan struct{})}
+	p := &Place{queue: q, tenant: name, let: make(chan struct{}), out: make(chan struct{})}
 	t.waiting = append(t.waiting, p)
 	q.waiting++
 	q.admit()
-	if p.in() {
+	if closed(p.let) {
 		return p, nil
 	}
-	if q.waiting > q.opts.Queued {
-		q.remove(p)
-		q.metrics.full.Inc()
+	if q.waiting <= q.opts.Queued {
+		return p, nil
+	}
+	q.metrics.full.Inc()
+	most := q.mostWaiting(t)
+	last := most.waiting[len(most.waiting)-1]
+	q.remove(last)
+	if last == p {
 		return nil, &Refused{Full: true}
 	}
+	close(last.out)
 	return p, nil
+}
+
+// mostWaiting returns the tenant of which most jobs wait, t if no other has more.
+// q.mu is held.
+func (q *Queue) mostWaiting(t *tenant) *tenant {
+	most := t
+	for _, other := range q.tenants {
+		if len(other.waiting) > len(most.waiting) {
+			most = other
+		}
+	}
+	return most
 }
 
 // of returns what is known of a tenant. q.mu is held.
@@ -126,9 +149,9 @@ func (q *Queue) of(name string) *tenant {
 	return t
 }
 
-func (p *Place) in() bool {
+func closed(c chan struct{}) bool {
 	select {
-	case <-p.let:
+	case <-c:
 		return true
 	default:
 		return false
@@ -139,16 +162,19 @@ func (p *Place) in() bool {
 func (q *Queue) giveUp(p *Place) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p.in() {
+	if closed(p.let) {
 		return false
 	}
 	q.remove(p)
 	return true
 }
 
-// remove takes a job that waits out of the queue. q.mu is held.
+// remove takes a job out of the queue, if it still waits there. q.mu is held.
 func (q *Queue) remove(p *Place) {
 	t := q.tenants[p.tenant]
+	if t == nil {
+		return
+	}
 	for i, other := range t.waiting {
 		if other == p {
 			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)

@@ -92,6 +92,69 @@ func TestQueueLimitsATenant(t *testing.T) {
 	})
 }
 
+// A tenant that fills the queue takes the room of its own jobs only: the first of
+// another gets in and runs, and the last of the heavy one is told so.
+func TestAFullQueueIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const queued = 20
+		q := testQueue(Options{Concurrent: 1, Queued: queued})
+		var all sync.WaitGroup
+		var refused []int
+		enter := func(tenant string, number int) {
+			place, err := q.Enter(t.Context(), tenant)
+			if full, ok := errors.AsType[*Refused](err); ok && full.Full && tenant == "heavy" {
+				refused = append(refused, number)
+				return
+			}
+			if err != nil {
+				t.Errorf("%s %d: %v", tenant, number, err)
+				return
+			}
+			time.Sleep(time.Second)
+			place.Leave()
+		}
+		for i := range 1 + queued {
+			all.Go(func() { enter("heavy", i) })
+			synctest.Wait()
+		}
+		for i := range 3 {
+			all.Go(func() { enter("light", i) })
+			synctest.Wait()
+		}
+		all.Go(func() { enter("heavy", 99) }) // which has most, still
+		all.Wait()
+		if want := []int{20, 19, 18, 99}; !slices.Equal(refused, want) {
+			t.Errorf("jobs %v of the heavy tenant were refused, want %v", refused, want)
+		}
+		if len(q.tenants) != 0 || q.running != 0 || q.waiting != 0 {
+			t.Errorf("the queue remembers %+v", q)
+		}
+	})
+}
+
+// With as many waiting as others have, who comes last is refused.
+func TestAFullQueueOfEquals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := testQueue(Options{Concurrent: 1, Queued: 1})
+		first, err := q.Enter(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if second, err := q.Enter(t.Context(), "a"); err == nil {
+				second.Leave()
+			} else {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		if _, err := q.Enter(t.Context(), "b"); !errors.As(err, new(*Refused)) {
+			t.Errorf("one more may wait than may: %v", err)
+		}
+		first.Leave()
+	})
+}
+
 // However jobs come, go and give up, never more run than may, none is
 // forgotten, and nothing is left in the end.
 func TestQueueKeepsItsLimits(t *testing.T) {

@@ -94,8 +94,9 @@ func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunk
 		return list, nil
 	}
 	wanted := aggrchunk.ForFunc(function)
+	resolutions := resolutionsOf(list)
 	var out []chunks.Meta
-	for _, m := range list {
+	for i, m := range list {
 		c, ok := m.Chunk.(*aggrchunk.Chunk)
 		if !ok {
 			out = append(out, m)
@@ -107,9 +108,8 @@ func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunk
 		if err != nil {
 			return nil, err
 		}
-		resolution := resolutionOf(c)
 		for _, m := range some {
-			m.Chunk = aggrchunk.Mark(m.Chunk, resolution)
+			m.Chunk = aggrchunk.Mark(m.Chunk, resolutions[i])
 			out = append(out, m)
 		}
 	}
@@ -128,27 +128,65 @@ func ordinary(ctx context.Context, list []chunks.Meta, function string) ([]chunk
 	return storage.ExpandChunks(set.At().Iterator(nil))
 }
 
-// resolutionOf works out how long the windows of a chunk are, in ms, which the protocol
-// does not say: all but the last end where a multiple of that does.
+// The resolutions of Thanos' downsampled blocks, in ms. One that is not known is 0.
+const fiveMinutes, hour = 300_000, 3_600_000
+
+// resolutionsOf works out how long the windows of the chunks of aggregates in a series
+// are, which the protocol does not say. A chunk that is too short to show it, such as
+// the last of a block, is like the nearest before it that does, or else behind it.
+// Where none does it is five minutes: beside raw chunks a window of an hour may then
+// count twice in part, but none gets lost.
+func resolutionsOf(list []chunks.Meta) []int64 {
+	all := make([]int64, len(list))
+	known := int64(fiveMinutes)
+	for i := len(list) - 1; i >= 0; i-- {
+		c, ok := list[i].Chunk.(*aggrchunk.Chunk)
+		if !ok {
+			continue
+		}
+		if all[i] = resolutionOf(c); all[i] != 0 {
+			known = all[i] // at last the first that there is
+		}
+	}
+	for i, m := range list {
+		if _, ok := m.Chunk.(*aggrchunk.Chunk); !ok {
+			continue
+		}
+		if all[i] == 0 {
+			all[i] = known
+		}
+		known = all[i]
+	}
+	return all
+}
+
+// resolutionOf works out how long the windows of a chunk are: all but the last end
+// where a multiple of that does. Two such ends at the full hour show that it is that;
+// one may be there by chance.
 func resolutionOf(c *aggrchunk.Chunk) int64 {
-	const fiveMinutes, hour = 300_000, 3_600_000
 	slot, ok := c.Slot(aggrchunk.Count)
 	for a := aggrchunk.Sum; !ok && a <= aggrchunk.Counter; a++ {
 		slot, ok = c.Slot(a)
 	}
 	chunk, err := part{slot.Encoding, slot.Data}.chunk()
 	if err != nil {
-		return fiveMinutes
+		return 0
 	}
-	resolution := int64(hour)
 	it := chunk.Iterator(nil)
+	ends := 0
 	n := chunk.NumSamples()
 	for i := 0; i < n-1 && it.Next() != chunkenc.ValNone; i++ {
-		if i > 0 && (it.AtT()+1)%hour != 0 { // the first of a counter is no end
-			resolution = fiveMinutes
+		if i == 0 { // the first of a counter is no end
+			continue
+		}
+		if ends++; (it.AtT()+1)%hour != 0 {
+			return fiveMinutes
 		}
 	}
-	return resolution
+	if ends < 2 {
+		return 0
+	}
+	return hour
 }
 
 // loneSet is a set of one series.

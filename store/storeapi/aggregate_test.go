@@ -81,6 +81,54 @@ func TestAggregatesTravel(t *testing.T) {
 	}
 }
 
+// A chunk that is too short to show its resolution has that of its neighbours, so that
+// none of its windows gets lost beside them.
+func TestShortChunksOfAggregates(t *testing.T) {
+	for _, resolution := range []int64{fiveMinutes, hour} {
+		for windows := int64(1); windows <= 8; windows++ {
+			var stored []chunks.Meta
+			at := int64(30 * hour)
+			add := func(n int64) {
+				var samples []blocktest.Sample
+				for end := at + n*resolution; at < end; at += 60_000 {
+					samples = append(samples, blocktest.Sample{T: at, V: 1})
+				}
+				stored = append(stored, blocktest.Downsample(t, samples, resolution, 0)...)
+			}
+			want := 2*(windows+20) + 1
+			for _, n := range []int64{windows, 20, 1, windows, 20} {
+				add(n)
+			}
+			metas, err := ordinary(t.Context(), stored, "count_over_time")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := int64(0)
+			for _, m := range metas {
+				n += int64(m.Chunk.NumSamples())
+			}
+			if n != want {
+				t.Errorf("%d windows of %s are left of %d with %d in a chunk", n, millis(resolution), want, windows)
+			}
+			for i, got := range resolutionsOf(stored) {
+				if got != resolution {
+					t.Errorf("chunk %d of %d windows of %s counts as one of %s", i, windows, millis(resolution), millis(got))
+				}
+			}
+		}
+	}
+	// One alone is of five minutes, unless it shows that it is not.
+	for n, want := range map[int]int64{1: fiveMinutes, 3: fiveMinutes, 4: hour} {
+		var samples []blocktest.Sample
+		for i := range int64(n) {
+			samples = append(samples, blocktest.Sample{T: i * hour, V: 1})
+		}
+		if got := resolutionsOf(blocktest.Downsample(t, samples, hour, 0)); len(got) != 1 || got[0] != want {
+			t.Errorf("a chunk of %d windows counts as one of %v", n, got)
+		}
+	}
+}
+
 // The resolution that is accepted is capped for functions that need two samples.
 func TestResolutionOfARequest(t *testing.T) {
 	q := &clientQuerier{client: &Client{}, maxt: math.MaxInt64}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/varve-tsdb/varve/internal/every"
 	"github.com/varve-tsdb/varve/internal/grpcwire"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
@@ -34,10 +32,11 @@ type ClientOptions struct {
 	// BatchSize is how many series a server may put into a message. One that does
 	// not know of batches sends one. Default 64.
 	BatchSize int
-	// MaxMessageBytes bounds a message, before and after decompression. Thanos'
-	// stores put all chunks of a series in one. Default 512 MiB, at most 2 GiB - 1.
+	// MaxMessageBytes bounds a message, before and after decompression, and what is
+	// made of it besides: a *MessageError is beyond. Thanos' stores put all chunks of
+	// a series in one. Default 512 MiB, at most 2 GiB - 1.
 	MaxMessageBytes int
-	// MaxBufferedBytes bounds what a Select may keep that has to sort the series of
+	// MaxBufferedBytes bounds the memory of a Select that has to sort the series of
 	// the server itself, see ChunkQuerierWithout: a *BufferError is beyond. Default
 	// 512 MiB.
 	MaxBufferedBytes int64
@@ -111,7 +110,7 @@ type Client struct {
 	opts    ClientOptions
 	metrics *clientMetrics
 
-	syncing  sync.Mutex // one at a time
+	asking   attempts
 	known    atomic.Pointer[info]
 	last     atomic.Pointer[lastSync]
 	unsorted atomic.Bool // the server has sent series out of order
@@ -145,95 +144,6 @@ func DialOptions() []grpc.DialOption { return grpcwire.DialOptions() }
 // process.
 func SnappyDialOptions(opts ClientOptions) []grpc.DialOption {
 	return grpcwire.SnappyDialOptions(opts.withDefaults().MaxMessageBytes)
-}
-
-// lastSync is how a Sync went.
-type lastSync struct {
-	at  time.Time
-	err error
-}
-
-// LastSync returns when the server was asked last what it holds, by Sync or for a read,
-// and what it failed with. The zero time is never.
-func (c *Client) LastSync() (at time.Time, err error) {
-	if last := c.last.Load(); last != nil {
-		return last.at, last.err
-	}
-	return time.Time{}, nil
-}
-
-// Run calls Sync at once and then every SyncInterval until ctx ends, and then returns
-// nil. It logs what has changed: that the server answers, or fails in a new way.
-// Without it the Client asks the server once, when it first needs to know, and
-// Streams goes by that.
-func (c *Client) Run(ctx context.Context) error {
-	failing := "" // as it was logged
-	answers := false
-	sync := func(ctx context.Context) error {
-		err := c.Sync(ctx)
-		if err == nil && !answers {
-			c.opts.Logger.Info("a store says what it holds", "store", c.opts.Name, "component", c.Component(), "streams", len(c.known.Load().held))
-			answers, failing = true, ""
-		}
-		return err
-	}
-	return every.Run(ctx, c.opts.SyncInterval, sync, func(err error) {
-		level := slog.LevelDebug
-		if text := err.Error(); text != failing {
-			level, failing = slog.LevelWarn, text
-		}
-		answers = false
-		c.opts.Logger.Log(ctx, level, "a store does not say what it holds, going on with what is known of it", "store", c.opts.Name, "err", err)
-	})
-}
-
-// Sync asks the server what it holds.
-func (c *Client) Sync(ctx context.Context) error {
-	c.syncing.Lock()
-	defer c.syncing.Unlock()
-	return c.sync(ctx)
-}
-
-func (c *Client) sync(ctx context.Context) (err error) {
-	began := time.Now()
-	asking, cancel := context.WithTimeout(ctx, c.opts.SyncTimeout)
-	defer cancel()
-	defer func() {
-		if err == nil || ctx.Err() == nil {
-			c.last.Store(&lastSync{began, err})
-		}
-	}()
-	return c.ask(asking)
-}
-
-func (c *Client) ask(ctx context.Context) error {
-	body, err := c.call(ctx, infoMethod, nil)
-	if err != nil {
-		return err
-	}
-	i, err := decodeInfo(body)
-	if err != nil {
-		return c.nonsense(infoMethod, err)
-	}
-	i.held = streamsOf(i)
-	c.known.Store(i)
-	return nil
-}
-
-// info returns what is known of the server. It asks if that is nothing.
-func (c *Client) info(ctx context.Context) (*info, error) {
-	if i := c.known.Load(); i != nil {
-		return i, nil
-	}
-	c.syncing.Lock()
-	defer c.syncing.Unlock()
-	if i := c.known.Load(); i != nil {
-		return i, nil
-	}
-	if err := c.sync(ctx); err != nil {
-		return nil, err
-	}
-	return c.known.Load(), nil
 }
 
 // Streams yields the external labels of each stream that the server said it holds,
@@ -271,7 +181,8 @@ func (c *Client) Close() error {
 // inclusive. It asks nothing yet.
 //
 // Its Select asks at once, in the background, and returns series as they come: what
-// the server has sent and nobody has read yet is bounded by gRPC's flow control.
+// the server has sent and nobody has read yet is bounded by gRPC's flow control, and
+// messages that were taken from there are in the budget of the read's context.
 // Chunks are in memory of their own and stay usable after Close. A server that sends
 // series out of order fails that read with an error that says to try again, and from
 // then on is sorted here, see MaxBufferedBytes.

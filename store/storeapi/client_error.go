@@ -157,3 +157,18 @@ func (e *BufferError) Error() string {
 
 // LimitExceeded reports that the read asked for more than a limit allows.
 func (*BufferError) LimitExceeded() bool { return true }
+
+// MessageError is a message of a server that would take too much memory once it is
+// decoded, as one of very many empty series does.
+type MessageError struct {
+	Server string
+	Limit  int // MaxMessageBytes
+}
+
+// Error names the limit and what helps.
+func (e *MessageError) Error() string {
+	return fmt.Sprintf("a message of the store %s takes more than %d bytes once it is decoded: ask for fewer series or less time, or raise ClientOptions.MaxMessageBytes", e.Server, e.Limit)
+}
+
+// LimitExceeded reports that the read asked for more than a limit allows.
+func (*MessageError) LimitExceeded() bool { return true }

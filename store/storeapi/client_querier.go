@@ -14,6 +14,7 @@ import (
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
 	"github.com/varve-tsdb/varve/internal/extlabels"
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
 
@@ -29,20 +30,20 @@ type clientQuerier struct {
 
 	running sync.WaitGroup
 	mu      sync.Mutex // guards what follows
-	cancels []context.CancelFunc
+	cancels []func()
 	closed  bool
 }
 
-// begin returns a context that ends with Close at the latest, or false if that was
-// called. Until done is called Close waits.
-func (q *clientQuerier) begin(ctx context.Context) (_ context.Context, cancel func(), ok bool) {
+// begin returns a context that ends with Close at the latest, which then calls ended,
+// too; or false if it was called. Close waits for q.running.Done.
+func (q *clientQuerier) begin(ctx context.Context, ended func()) (_ context.Context, cancel func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return ctx, nil, false
 	}
 	ctx, cancel = context.WithCancel(ctx)
-	q.cancels = append(q.cancels, cancel)
+	q.cancels = append(q.cancels, cancel, ended)
 	q.running.Add(1)
 	return ctx, cancel, true
 }
@@ -54,11 +55,15 @@ func (q *clientQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	if req.mint > req.maxt {
 		return storage.EmptyChunkSeriesSet()
 	}
-	ctx, cancel, ok := q.begin(ctx)
+	held := &heldMemory{cost: readcost.From(ctx), use: readcost.ChunksInFlight}
+	if req.skipChunks {
+		held.use = readcost.SeriesInFlight
+	}
+	ctx, cancel, ok := q.begin(ctx, held.free)
 	if !ok {
 		return storage.ErrChunkSeriesSet(errClosed)
 	}
-	s := newClientSet(ctx, cancel, q, req)
+	s := newClientSet(ctx, cancel, q, req, held)
 	go func() {
 		defer q.running.Done()
 		s.open()
@@ -121,7 +126,7 @@ func (q *clientQuerier) LabelValues(ctx context.Context, name string, hints *sto
 }
 
 func (q *clientQuerier) labels(ctx context.Context, method string, req *labelsRequest, hints *storage.LabelHints, matchers []*labels.Matcher) ([]string, annotations.Annotations, error) {
-	ctx, cancel, ok := q.begin(ctx)
+	ctx, cancel, ok := q.begin(ctx, func() {})
 	if !ok {
 		return nil, nil, errClosed
 	}

@@ -3,6 +3,7 @@ package storeapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 	"google.golang.org/grpc"
 
+	"github.com/varve-tsdb/varve/internal/readcost"
 	"github.com/varve-tsdb/varve/internal/sortedsets"
 )
 
@@ -30,10 +32,12 @@ type clientSet struct {
 	failed error
 
 	decoder   frameDecoder
+	held      *heldMemory      // by what has come
+	passing   int64            // bytes of that which go when the next series is read
 	queue     []receivedSeries // that have come and not gone out
 	done      bool             // nothing more comes
 	collected bool             // all has come and is sorted
-	bytes     int64            // that have come
+	bytes     int64            // that have come, and were made of them
 	count     int64            // label sets that have gone out
 	begun     bool
 	last      labels.Labels // of the series that has gone out last
@@ -44,10 +48,11 @@ type clientSet struct {
 	warnings annotations.Annotations
 }
 
-func newClientSet(ctx context.Context, cancel context.CancelFunc, q *clientQuerier, req *seriesRequest) *clientSet {
+func newClientSet(ctx context.Context, cancel context.CancelFunc, q *clientQuerier, req *seriesRequest, held *heldMemory) *clientSet {
+	limits := unfolding{limit: int64(q.client.opts.MaxMessageBytes), take: held.take}
 	return &clientSet{
 		ctx: ctx, cancel: cancel, client: q.client, req: req, sorts: q.sorts, opened: make(chan struct{}),
-		decoder: frameDecoder{mint: req.mint, maxt: req.maxt},
+		held: held, decoder: frameDecoder{unfolding: limits, mint: req.mint, maxt: req.maxt},
 	}
 }
 
@@ -62,6 +67,7 @@ func (s *clientSet) open() {
 
 // Next waits for the next series and moves to it.
 func (s *clientSet) Next() bool {
+	s.pass()
 	if s.err != nil || s.ended() {
 		return false
 	}
@@ -78,14 +84,26 @@ func (s *clientSet) Next() bool {
 		s.begun = true
 		s.count++
 		if s.req.limit > 0 && s.count > s.req.limit {
-			s.done, s.queue = true, nil
-			s.cancel()
+			s.end()
 			return false
 		}
 	}
 	s.last = series.labels
 	s.current = &clientSeries{series}
 	return true
+}
+
+// pass gives back what the series that has gone out last held.
+func (s *clientSet) pass() {
+	s.held.give(s.passing)
+	s.passing = 0
+}
+
+// end drops what has come and was not read, and has nothing more come.
+func (s *clientSet) end() {
+	s.done, s.queue = true, nil
+	s.held.free()
+	s.cancel()
 }
 
 func (s *clientSet) ended() bool { return s.done && len(s.queue) == 0 }
@@ -101,13 +119,14 @@ func (s *clientSet) outOfOrder(after labels.Labels) bool {
 // its parts.
 func (s *clientSet) merged() (receivedSeries, bool) {
 	for {
+		s.pass()
 		one, ok := s.part()
 		if !ok {
 			return one, false
 		}
 		for s.more() && one.continues(s.queue[0]) {
-			one.chunks = append(one.chunks, s.queue[0].chunks...)
-			s.queue = s.queue[1:]
+			next, _ := s.part()
+			one.chunks = append(one.chunks, next.chunks...)
 		}
 		if s.err != nil { // so that it may lack some
 			return one, false
@@ -129,6 +148,7 @@ func (s *clientSet) part() (one receivedSeries, ok bool) {
 		return one, false
 	}
 	one, s.queue = s.queue[0], s.queue[1:]
+	s.passing += one.bytes
 	return one, true
 }
 
@@ -182,18 +202,52 @@ func (s *clientSet) receive() {
 		s.done = true
 		return
 	}
-	s.bytes += int64(len(m.body))
 	s.client.metrics.bytes.Add(float64(len(m.body)))
-	f, err := s.decoder.decode(m.body)
-	if err != nil {
-		s.fail(s.client.nonsense(seriesMethod, err))
+	if err := s.held.take(int64(len(m.body))); err != nil {
+		s.fail(err)
 		return
 	}
+	f, err := s.decoder.decode(m.body)
+	if err != nil {
+		s.fail(s.undecoded(err))
+		return
+	}
+	s.distribute(f.series, int64(len(m.body))+s.decoder.made)
 	if f.warning != "" {
 		s.warn(f.warning)
 	}
 	s.client.metrics.series.Add(float64(len(f.series)))
 	s.queue = append(s.queue, f.series...)
+}
+
+// undecoded is the error of a message that could not be decoded.
+func (s *clientSet) undecoded(err error) error {
+	switch {
+	case errors.Is(err, errUnfolds):
+		return &MessageError{Server: s.client.opts.Name, Limit: s.client.opts.MaxMessageBytes}
+	case errors.Is(err, errClosed), readcost.IsRefusal(err):
+		return err
+	}
+	return s.client.nonsense(seriesMethod, err)
+}
+
+// distribute says of the series of a message which gives back how much of what the
+// message holds. All of it is in memory until the last one has gone out; but those
+// that are to be sorted go out in another order, and each with its part.
+func (s *clientSet) distribute(series []receivedSeries, bytes int64) {
+	s.bytes += bytes
+	if len(series) == 0 {
+		s.held.give(bytes)
+		return
+	}
+	rest := bytes
+	for i := range series {
+		if !s.collected {
+			series[i].bytes = 0
+		}
+		rest -= series[i].bytes
+	}
+	series[len(series)-1].bytes += rest
 }
 
 func (s *clientSet) warn(text string) {
@@ -214,8 +268,7 @@ func (s *clientSet) fail(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	s.done, s.queue = true, nil
-	s.cancel()
+	s.end()
 }
 
 // At returns the current series. It stays iterable.

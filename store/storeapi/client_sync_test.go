@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -84,4 +86,85 @@ func TestRunLogsWhatChanges(t *testing.T) {
 	if want := "level=WARN level=INFO level=WARN level=INFO level=WARN"; strings.Join(got, " ") != want {
 		t.Errorf("%s\nis logged, want %s", logged.String(), want)
 	}
+}
+
+// stuck is a connection to a server that does not say what it holds before a call
+// gives up, and answers everything else.
+type stuck struct {
+	grpc.ClientConnInterface
+	asked atomic.Int32
+}
+
+func (s *stuck) Invoke(ctx context.Context, method string, _, _ any, _ ...grpc.CallOption) error {
+	if method != infoMethod {
+		return nil
+	}
+	s.asked.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Reads that come before a server has said what it holds ask it once for all of them,
+// and each waits no longer than it wants to.
+func TestReadsOfAServerThatDoesNotSayWhatItHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &stuck{}
+		c := newClient(t, server, ClientOptions{SyncTimeout: 5 * time.Second})
+		began := time.Now()
+		var all sync.WaitGroup
+		ask := func(ctx context.Context, want error, takes time.Duration) {
+			q, err := c.ChunkQuerier(0, 1)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, _, err = q.LabelNames(ctx, nil); !errors.Is(err, want) {
+				t.Errorf("%v, want %v", err, want)
+			}
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took != takes {
+				t.Errorf("a read took %s, want %s", took, takes)
+			}
+		}
+		for range 10 {
+			all.Go(func() { ask(t.Context(), nil, 5*time.Second) })
+		}
+		synctest.Wait()
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		all.Go(func() { ask(hasty, nil, time.Second) })
+		all.Wait()
+		if n := server.asked.Load(); n != 1 {
+			t.Errorf("the server was asked %d times", n)
+		}
+	})
+}
+
+// That the one who asks gives up is no answer for those who wait for it.
+func TestWhoAsksGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &stuck{}
+		c := newClient(t, server, ClientOptions{SyncTimeout: 5 * time.Second})
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := c.Sync(hasty); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		began := time.Now()
+		all.Go(func() {
+			if _, err := c.info(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 6*time.Second {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		})
+		all.Wait()
+		if n := server.asked.Load(); n != 2 {
+			t.Errorf("the server was asked %d times", n)
+		}
+	})
 }

@@ -30,18 +30,27 @@ type receivedSeries struct {
 	lost   labels.Labels
 	told   bool // whether lost is known
 	chunks []chunks.Meta
+	bytes  int64 // that it takes, with its part of the message
 }
 
 // frameDecoder reads messages of one call. It must not be used concurrently.
 type frameDecoder struct {
+	unfolding
 	builder    labels.ScratchBuilder
 	mint, maxt int64 // chunks beside this inclusive range are left out
 }
 
-// decode reads a SeriesResponse. The series refer to body, which must not change.
+// decode reads a SeriesResponse. The series refer to body, which must not change. The
+// error is errUnfolds, what take has said, or that of a message that makes no sense.
 func (d *frameDecoder) decode(body []byte) (f frame, err error) {
+	d.begin()
 	one := func(body []byte) error {
+		before := d.made
+		if err := d.make(seriesMemory); err != nil {
+			return err
+		}
 		s, err := d.series(body)
+		s.bytes = d.made - before + int64(len(body))
 		f.series = append(f.series, s)
 		return err
 	}
@@ -61,12 +70,15 @@ func (d *frameDecoder) decode(body []byte) (f frame, err error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = d.settle()
+	}
 	return f, err
 }
 
 func (d *frameDecoder) series(body []byte) (s receivedSeries, err error) {
 	d.builder.Reset()
-	sorted, last, count := true, "", 0
+	sorted, last, names, count := true, "", int64(0), 0
 	for pos := 0; pos < len(body); {
 		f, err := grpcwire.Next(body, pos)
 		if err != nil {
@@ -85,6 +97,10 @@ func (d *frameDecoder) series(body []byte) (s receivedSeries, err error) {
 			if value == "" { // an absent label
 				continue
 			}
+			names++
+			if err := d.fits(names * labelMemory); err != nil {
+				return s, err
+			}
 			sorted = sorted && last < name
 			last = name
 			d.builder.Add(name, value)
@@ -92,16 +108,26 @@ func (d *frameDecoder) series(body []byte) (s receivedSeries, err error) {
 			if count == 0 {
 				// As many as fit in what is left, if they are like the first; a lie costs
 				// no more than a few pages.
-				s.chunks = make([]chunks.Meta, 0, min(1+(len(body)-pos)/max(len(f.Bytes), 1), mostAhead))
+				ahead := min(1+(len(body)-pos)/max(len(f.Bytes), 1), mostAhead)
+				if err := d.make(int64(ahead) * metaMemory); err != nil {
+					return s, err
+				}
+				s.chunks = make([]chunks.Meta, 0, ahead)
 			}
 			count++
 			m, ok, err := d.chunk(f.Bytes)
 			if err != nil {
 				return s, fmt.Errorf("series %s: %w", d.finish(sorted), err)
 			}
-			if ok {
-				s.chunks = append(s.chunks, m)
+			if !ok {
+				continue
 			}
+			if n := len(s.chunks); n == cap(s.chunks) { // which is doubled
+				if err := d.make(int64(n) * metaMemory); err != nil {
+					return s, err
+				}
+			}
+			s.chunks = append(s.chunks, m)
 		case f.Is(fieldRemoved, protowire.BytesType):
 			if s.lost, err = decodeLabelSet(f.Bytes); err != nil {
 				return s, err
@@ -110,6 +136,9 @@ func (d *frameDecoder) series(body []byte) (s receivedSeries, err error) {
 		}
 	}
 	s.labels = d.finish(sorted)
+	if err := d.make(int64(s.labels.ByteSize() + s.lost.ByteSize())); err != nil {
+		return s, err
+	}
 	if !sorted {
 		if name, twice := s.labels.HasDuplicateLabelNames(); twice {
 			return s, fmt.Errorf("series %s has the label %q twice", s.labels, name)
@@ -178,8 +207,14 @@ func (d *frameDecoder) chunk(body []byte) (m chunks.Meta, ok bool, err error) {
 	case !found:
 		return m, false, errors.New("a chunk has no data")
 	case len(parts[0].data) == 0:
+		if err := d.make(aggregateMemory); err != nil {
+			return m, false, err
+		}
 		m.Chunk = newAggregates(parts)
 	default:
+		if err := d.make(chunkMemory); err != nil {
+			return m, false, err
+		}
 		m.Chunk, err = parts[0].chunk()
 	}
 	if err != nil {

@@ -56,8 +56,8 @@ type ServerOptions struct {
 	// that more than so many may be under way. Default 20, as with Thanos; negative
 	// means no limit.
 	MaxConcurrent int
-	// MaxQueued calls wait; more are refused with a *BusyError. Default 10 times
-	// MaxConcurrent.
+	// MaxQueued calls wait. Of more, the last of the tenant of which most wait is
+	// refused with a *BusyError. Default 10 times MaxConcurrent.
 	MaxQueued int
 	// QueueTimeout is how long a call waits for its turn, unless its client gives up
 	// before, until it is refused with a *BusyError. Default 1 minute.

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 	"google.golang.org/grpc"
+
+	"github.com/varve-tsdb/varve/internal/exprsize"
 )
 
 // metadataSource is the optional interface of a source that has metadata of
@@ -24,6 +26,9 @@ type metadataSource interface {
 func (s *Server) exemplars(body []byte, stream grpc.ServerStream) error {
 	req, err := decodeExemplarsRequest(body)
 	if err != nil {
+		return &requestError{err}
+	}
+	if err := exprsize.Check(req.query); err != nil {
 		return &requestError{err}
 	}
 	expr, err := s.parser.ParseExpr(req.query)

@@ -7,8 +7,15 @@ import (
 )
 
 // transcode writes a chunk of an encoding that Thanos v0.42.4 cannot read in the one
-// it stems from. What is lost are start timestamps.
-func transcode(c chunkenc.Chunk) (chunkenc.Chunk, error) {
+// it stems from. What is lost are start timestamps. A panic becomes an error: nobody
+// recovers those of gRPC's handlers, and Prometheus' encoder trusts histograms, which
+// come from wherever the source has them.
+func transcode(c chunkenc.Chunk) (out chunkenc.Chunk, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("transcode a chunk of encoding %s: its samples cannot be encoded: %v", c.Encoding(), p)
+		}
+	}()
 	older := chunkenc.EncXOR
 	switch c.Encoding() {
 	case chunkenc.EncHistogramST:
@@ -16,7 +23,7 @@ func transcode(c chunkenc.Chunk) (chunkenc.Chunk, error) {
 	case chunkenc.EncFloatHistogramST:
 		older = chunkenc.EncFloatHistogram
 	}
-	out, err := chunkenc.NewEmptyChunk(older)
+	out, err = chunkenc.NewEmptyChunk(older)
 	if err != nil {
 		return nil, err
 	}
