@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -24,5 +25,8 @@ func ServeGRPC(ctx context.Context, l net.Listener, server *grpc.Server, log *sl
 	})
 	server.GracefulStop()
 	late.Stop()
-	return <-ended
+	if err := <-ended; !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil // the end came before the beginning
 }
