@@ -125,7 +125,8 @@ func guard(err *error) {
 }
 
 // Clip returns the samples of an ordinary chunk from from to to, both inclusive,
-// as chunks of the same encoding; the chunk itself if it does not reach out.
+// as chunks of the same encoding, which bear the chunk's mark if it has one; the chunk
+// itself if it does not reach out.
 func Clip(m chunks.Meta, from, to int64) (clipped []chunks.Meta, err error) {
 	defer guard(&err)
 	if from <= m.MinTime && m.MaxTime <= to {
@@ -135,5 +136,9 @@ func Clip(m chunks.Meta, from, to int64) (clipped []chunks.Meta, err error) {
 	if err := e.between(m.Chunk, from, to); err != nil {
 		return nil, err
 	}
-	return e.finish(), nil
+	clipped = e.finish()
+	for i := range clipped {
+		clipped[i].Chunk = Mark(clipped[i].Chunk, resolutionOf(m.Chunk))
+	}
+	return clipped, nil
 }
