@@ -116,7 +116,8 @@
 //
 // A read returns soon after its context has ended, at most 250 ms later, though
 // the bucket may not heed it. What hangs in the bucket then keeps its slot of
-// Options.Concurrency until it returns. Close does not wait for it.
+// Options.Concurrency until it returns. Close does not wait for it. The pass that a
+// read has caused because a block was gone is given up after a minute.
 //
 // # Caches
 //

@@ -10,7 +10,6 @@ import (
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/readcost"
-	"github.com/varve-tsdb/varve/objstore"
 )
 
 // answer runs read on the block. If the block has left the bucket meanwhile, as
@@ -89,8 +88,7 @@ func (b *openBlock) hasLeft(ctx context.Context) (bool, error) {
 	if err != nil || there {
 		return false, err
 	}
-	// What a pass over the bucket takes is for all queries, and on no one's account.
-	err = b.src.refresh(objstore.WithAccount(ctx, nil))
+	err = b.src.refresh(ctx)
 	return b.gone.Load(), err
 }
 

@@ -23,14 +23,27 @@ const (
 // that are new and lets go of those that are gone. It reads metas only. If it
 // fails the blocks known so far go on being served. Passes do not overlap.
 func (b *Bucket) Sync(ctx context.Context) error {
+	if err := b.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer b.giveTurn()
+	if err := b.sync(ctx, b.fetcher.Fetch); err != nil {
+		return err
+	}
+	b.lookAtSuspects(ctx)
+	return nil
+}
+
+func (b *Bucket) takeTurn(ctx context.Context) error {
 	select {
 	case b.syncing <- struct{}{}:
-		defer func() { <-b.syncing }()
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return b.sync(ctx, b.fetcher.Fetch)
 }
+
+func (b *Bucket) giveTurn() { <-b.syncing }
 
 // rechecker is a Fetcher that may believe what it should not when a block is not
 // there any more.
@@ -38,26 +51,42 @@ type rechecker interface {
 	Recheck(ctx context.Context) (*block.View, error)
 }
 
+// refreshTimeout is how long a pass may take that a read has caused. The reads that
+// wait for it go on without what it would have told.
+const refreshTimeout = time.Minute
+
 // refresh is a Sync after a block has turned out to be gone. It is left out if one
-// has begun and succeeded since the call.
+// has begun and succeeded since the call. Others may wait for the same pass, and none
+// for a bucket that does not answer, so that it ends neither with ctx nor much later
+// than its own time.
 func (b *Bucket) refresh(ctx context.Context) error {
 	asked := time.Now()
-	select {
-	case b.syncing <- struct{}{}:
-		defer func() { <-b.syncing }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	_, err := abandonable(ctx, func() (struct{}, error) {
+		ctx, cancel := context.WithTimeout(b.life, refreshTimeout)
+		defer cancel()
+		return struct{}{}, b.refreshSince(ctx, asked)
+	})
+	return err
+}
+
+func (b *Bucket) refreshSince(ctx context.Context, asked time.Time) error {
+	if err := b.takeTurn(ctx); err != nil {
+		return err
 	}
+	defer b.giveTurn()
 	if b.began.After(asked) {
 		return nil
 	}
+	fetch := b.fetcher.Fetch
 	if f, ok := b.fetcher.(rechecker); ok {
-		return b.sync(ctx, f.Recheck)
+		fetch = f.Recheck
 	}
-	return b.sync(ctx, b.fetcher.Fetch)
+	return b.sync(ctx, func(ctx context.Context) (*block.View, error) {
+		return abandonable(ctx, func() (*block.View, error) { return fetch(ctx) })
+	})
 }
 
-// sync makes a pass. The token is held.
+// sync brings the view up to date. It is the caller's turn.
 func (b *Bucket) sync(ctx context.Context, fetch func(context.Context) (*block.View, error)) error {
 	began := time.Now()
 	b.metrics.syncs.Inc()
@@ -71,7 +100,6 @@ func (b *Bucket) sync(ctx context.Context, fetch func(context.Context) (*block.V
 	}
 	b.began = began
 	b.metrics.lastSync.SetToCurrentTime()
-	b.lookAtSuspects(ctx)
 	if !b.cleaned {
 		b.cleaned = true
 		b.clean(view)
