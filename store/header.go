@@ -25,6 +25,7 @@ type header struct {
 	mu      sync.Mutex // guards what follows
 	reader  *indexheader.Reader
 	opening *headerOpening
+	forgets int // how often forget was called
 }
 
 // headerOpening is an attempt that one or more queries wait for. It goes on
@@ -33,13 +34,26 @@ type headerOpening struct {
 	done    chan struct{} // closed when reader and err are set
 	reader  *indexheader.Reader
 	err     error
+	forgets int // of the header when it began
 	waiters int // guarded by header.mu
 	cancel  context.CancelFunc
 }
 
+// errForgotten is how an attempt ends whose index may have been replaced meanwhile.
+var errForgotten = errors.New("the index header was forgotten while it was made")
+
 // get returns the header, and makes it first if need be. A failure is not
 // remembered: the next call tries again.
 func (h *header) get(ctx context.Context) (*indexheader.Reader, error) {
+	for {
+		reader, err := h.attempt(ctx)
+		if !errors.Is(err, errForgotten) {
+			return reader, err
+		}
+	}
+}
+
+func (h *header) attempt(ctx context.Context) (*indexheader.Reader, error) {
 	h.mu.Lock()
 	if reader := h.reader; reader != nil {
 		h.mu.Unlock()
@@ -66,7 +80,7 @@ func (h *header) get(ctx context.Context) (*indexheader.Reader, error) {
 func (h *header) start(ctx context.Context) *headerOpening {
 	// The attempt outlives the query that began it if others wait for it too.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	o := &headerOpening{done: make(chan struct{}), cancel: cancel}
+	o := &headerOpening{done: make(chan struct{}), forgets: h.forgets, cancel: cancel}
 	h.opening = o
 	h.block.retain()
 	headers := h.block.src.headers
@@ -79,21 +93,26 @@ func (h *header) start(ctx context.Context) *headerOpening {
 		headers.begin(h.block.headerPath())
 		defer headers.end(h.block.headerPath())
 		reader, err := h.block.openHeader(ctx)
-		if h.end(o, reader, err) {
-			headers.opened(h, reader.Memory(), reader.Size())
-		}
+		h.end(o, reader, err)
 	})
 	return o
 }
 
-// end notes how an attempt went, and says whether the reader is a new one.
-func (h *header) end(o *headerOpening, reader *indexheader.Reader, err error) (opened bool) {
+// end notes how an attempt went.
+func (h *header) end(o *headerOpening, reader *indexheader.Reader, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
+	case o.forgets != h.forgets:
+		if err == nil {
+			reader.Close()
+			h.removeFile()
+		}
+		reader, err = nil, errForgotten
 	case err != nil:
 	case h.reader == nil:
-		h.reader, opened = reader, true
+		h.reader = reader
+		h.block.src.headers.opened(h, reader.Memory(), reader.Size())
 	default: // an attempt that was given up before has got there first
 		reader.Close()
 		reader = h.reader
@@ -103,7 +122,6 @@ func (h *header) end(o *headerOpening, reader *indexheader.Reader, err error) (o
 		h.opening = nil
 	}
 	close(o.done)
-	return opened
 }
 
 // leave says that a query no longer waits. With the last one the attempt ends,
@@ -132,22 +150,29 @@ func (h *header) check(used *indexheader.Reader) error {
 	if h.reader != used {
 		return err // somebody else has seen it
 	}
-	h.reader = nil
-	h.block.src.headers.closed(h)
+	h.drop()
 	h.block.discardHeader(err)
 	return err
 }
 
-// forget drops the header, so that the next read builds it anew. Others may go on
-// using it.
+// forget drops the header, so that the next read builds it anew, and so does one that
+// is waiting for it. Others may go on using it.
 func (h *header) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.reader != nil {
-		h.reader = nil
-		h.block.src.headers.closed(h)
+		h.drop()
 	}
-	os.Remove(h.block.headerPath()) // where that fails, its size will tell
+	h.forgets++
+	if h.opening != nil {
+		h.opening.cancel()
+		h.opening = nil
+	}
+	h.removeFile()
+}
+
+func (h *header) removeFile() {
+	os.Remove(h.block.headerPath()) // where that fails, its size and time will tell
 	h.block.src.headers.removed(h.block.headerPath())
 }
 
@@ -165,9 +190,15 @@ func (h *header) close() {
 	defer h.mu.Unlock()
 	if h.reader != nil {
 		h.reader.Close()
-		h.reader = nil
-		h.block.src.headers.closed(h)
+		h.drop()
 	}
+}
+
+// drop lets go of the reader. Like all that changes what is open it tells the budget
+// while h.mu is held, so that this hears of it in the order in which it happens.
+func (h *header) drop() {
+	h.reader = nil
+	h.block.src.headers.closed(h)
 }
 
 // openHeader opens the local header, or builds it if there is none or it is of
@@ -179,9 +210,9 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	case err == nil && b.indexSize != 0 && reader.IndexSize() != b.indexSize:
 		reader.Close()
 		b.discardHeader(fmt.Errorf("it is of an index of %d bytes, not %d", reader.IndexSize(), b.indexSize))
-	case err == nil && reader.Made().Before(b.written):
+	case err == nil && reader.Made().Before(b.lastWritten()):
 		reader.Close()
-		b.discardHeader(fmt.Errorf("it is of %s, before the block was written at %s", reader.Made(), b.written))
+		b.discardHeader(fmt.Errorf("it is of %s, before the block was written at %s", reader.Made(), b.lastWritten()))
 	case err == nil:
 		return reader, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -214,7 +245,7 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 
 // buildHeader makes the local header of the index.
 func (b *openBlock) buildHeader(ctx context.Context, path string) error {
-	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections, Made: headerTime(b.written)}
+	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections, Made: headerTime(b.lastWritten())}
 	index := blockIndex{b: b}
 	switch size := 2 * b.indexSize; { // its pages, and all of it in one piece
 	case b.indexSize <= 0 || b.indexSize > opts.Whole:
