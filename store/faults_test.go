@@ -168,6 +168,29 @@ func TestFailingBucketIsRetryable(t *testing.T) {
 	}
 }
 
+// A bucket that says once that an object is not there, and then has it, costs a request.
+func TestObjectThatIsMissingOnce(t *testing.T) {
+	memory, middle := threeBlocks(t)
+	for _, object := range []string{"/index", "/chunks/"} {
+		for _, warm := range []bool{false, true} {
+			bkt := objstoretest.NewFaulty(memory)
+			b := openOver(t, bkt, t.TempDir(), Options{})
+			if warm {
+				mustRead(t, b, 0, 299, equal("__name__", "two"))
+			}
+			_, missing := memory.Get(t.Context(), "none")
+			bkt.Set(objstoretest.Rule{Op: objstore.OpGetRange, Name: middle.String() + object, Times: 1, Fault: objstoretest.Fail(missing)})
+			before := bkt.Struck()
+			if got := mustRead(t, b, 0, 299, equal("__name__", "one")); got != wholeOne {
+				t.Errorf("%s: got %s", object, got)
+			}
+			if faults := faultsOf(b, middle); len(faults) > 0 || bkt.Struck() != before+1 {
+				t.Errorf("%s: in quarantine %v, %d faults", object, faults, bkt.Struck()-before)
+			}
+		}
+	}
+}
+
 func TestCanceledReadIsNoFaultOfTheBlock(t *testing.T) {
 	memory, _ := threeBlocks(t)
 	for _, object := range []string{"/index", "/chunks/"} {

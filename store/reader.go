@@ -27,6 +27,7 @@ type blockReader struct {
 	opened  *indexheader.Reader
 	damaged *indexheader.Reader // the last that was forgotten
 	err     error               // of the header; the block stays out of the querier's answers
+	again   bool                // whether a missing header was asked for again
 }
 
 // header returns the block's index header. What it first returns it returns
@@ -101,6 +102,17 @@ func (r *blockReader) forget(damaged *indexheader.Reader) {
 	r.damaged = damaged
 	if r.opened == damaged {
 		r.opened = nil
+	}
+}
+
+// forgetMissing makes the next call of header ask again for one that was missing. It
+// does so once: a bucket that goes on changing its mind must not have the block in some
+// answers of the querier and not in others.
+func (r *blockReader) forgetMissing() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.again && errors.Is(r.err, ErrMissing) {
+		r.err, r.again = nil, true
 	}
 }
 

@@ -31,6 +31,7 @@ func (r *blockReader) answer(ctx context.Context, read func(context.Context, *bl
 			return r.heirs(ctx, fault, read)
 		}
 		// The view says it must be there. It may have come back meanwhile.
+		r.forgetMissing()
 		err = r.repeated(ctx, func(ctx context.Context) error { return read(ctx, r) })
 		if fault, ok = r.block.faultIn(err); !ok {
 			return err
