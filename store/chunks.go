@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -153,10 +154,8 @@ func (r chunkReader) loadSegment(ctx context.Context, object blockObject, wanted
 		return err
 	}
 	r.block.src.metrics.refetches.WithLabelValues(dataChunks).Add(float64(len(short)))
-	for _, w := range short {
-		if w.to > w.limit {
-			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit))
-		}
+	if err := r.checkEnds(ctx, object, short); err != nil {
+		return err
 	}
 	short, more, err := r.loadSpans(ctx, object, short, hold)
 	hold.Shrink(kept + more)
@@ -164,6 +163,27 @@ func (r chunkReader) loadSegment(ctx context.Context, object blockObject, wanted
 		err = chunkFault(short[0].from, ErrTruncated)
 	}
 	return err
+}
+
+// saneChunk is more bytes than chunks have. Before memory is asked for one that claims
+// to be larger, and whose end nothing bounds, its object is asked for its size: what is
+// broken must not look like a query that wants too much.
+const saneChunk = 1 << 20
+
+// checkEnds makes sure that chunks may end where they claim to.
+func (r chunkReader) checkEnds(ctx context.Context, object blockObject, claimed []wantedChunk) (err error) {
+	size := int64(math.MaxInt64)
+	for _, w := range claimed {
+		if w.limit == math.MaxInt64 && w.len() > saneChunk && size == math.MaxInt64 {
+			if size, err = r.block.objectSize(ctx, readcost.Chunks, object.name); err != nil {
+				return err
+			}
+		}
+		if limit := min(w.limit, size); w.to > limit {
+			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, limit))
+		}
+	}
+	return nil
 }
 
 // loadSpans reads chunks of one object. It returns those that need more bytes

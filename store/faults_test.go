@@ -191,6 +191,25 @@ func TestObjectThatIsMissingOnce(t *testing.T) {
 	}
 }
 
+// The last chunk of a segment whose size nobody knows may end anywhere. One that claims
+// gigabytes is broken: the query does not want too much.
+func TestChunkThatClaimsGigabytes(t *testing.T) {
+	bkt, middle := threeBlocks(t)
+	withMeta(t, bkt, middle, func(_, thanos map[string]any) { delete(thanos, "files"); delete(thanos, "index_stats") })
+	object := middle.String() + "/chunks/000001"
+	content := bytes.Clone(bkt.Objects()[object])
+	parts := sealedParts(t, content)
+	copy(content[parts[len(parts)-1].from-1:], "\x80\x80\x80\x80\x0c") // a length of 3 GiB
+	bkt.Put(object, content)
+	b := openOver(t, bkt, t.TempDir(), Options{})
+	_, _, err := read(t.Context(), b, 0, 299, equal("__name__", "two"))
+	checkFault(t, err, middle, object, ErrCorrupt)
+	got, warnings, err := read(partial(t.Context()), b, 0, 299, equal("__name__", "two"))
+	if err != nil || got != `{__name__="two", cluster="eu"} 0:0 50:1 200:200 250:201`+"\n" || len(warnings) != 1 {
+		t.Errorf("partial: %s, %v, %v", got, warnings.AsErrors(), err)
+	}
+}
+
 func TestCanceledReadIsNoFaultOfTheBlock(t *testing.T) {
 	memory, _ := threeBlocks(t)
 	for _, object := range []string{"/index", "/chunks/"} {

@@ -272,7 +272,7 @@ func (b *openBlock) ifTruncated(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	size, unsure := blockIndex{b: b}.actualSize(ctx)
+	size, unsure := b.objectSize(ctx, readcost.Header, b.indexObject())
 	if unsure != nil || size >= b.indexSize {
 		return err
 	}
@@ -302,14 +302,16 @@ func (i blockIndex) Size(ctx context.Context) (int64, error) {
 	if i.b.indexSize > 0 {
 		return i.b.indexSize, nil
 	}
-	return i.actualSize(ctx)
+	return i.b.objectSize(ctx, readcost.Header, i.b.indexObject())
 }
 
-func (i blockIndex) actualSize(ctx context.Context) (int64, error) {
+// objectSize asks the bucket for the size of an object, for the account of what is
+// read of it.
+func (b *openBlock) objectSize(ctx context.Context, kind readcost.Kind, object string) (int64, error) {
 	return abandonable(ctx, func() (int64, error) {
-		ctx, bill := bill(ctx, readcost.Header)
+		ctx, bill := bill(ctx, kind)
 		defer bill.end(0)
-		attrs, err := i.b.src.bkt.Attributes(ctx, i.b.indexObject())
+		attrs, err := b.src.bkt.Attributes(ctx, object)
 		return attrs.Size, err
 	})
 }
