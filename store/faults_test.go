@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -337,5 +338,26 @@ func TestUnwritableDirectoryIsAnError(t *testing.T) {
 	var fault *BlockError
 	if !errors.As(err, &fault) || fault.Block != middle || !strings.Contains(fault.Object, dir) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A disk that takes no header is no fault of the index.
+func TestHeaderThatCannotBeWrittenIsALocalFault(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a directory that not even root may write to")
+	}
+	bkt, middle := threeBlocks(t)
+	dir := t.TempDir()
+	b := openOver(t, bkt, dir, Options{})
+	if err := os.Symlink("/proc/self", filepath.Join(dir, middle.String())); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := read(t.Context(), b, 0, 299, equal("__name__", "one"))
+	fault, ok := errors.AsType[*BlockError](err)
+	if !ok || fault.Block != middle || !strings.HasPrefix(fault.Object, dir) || !fault.Retryable() || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("got %v", err)
+	}
+	if faults := faultsOf(b, middle); len(faults) > 0 {
+		t.Errorf("in quarantine: %v", faults)
 	}
 }

@@ -224,7 +224,7 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 
 	b.src.metrics.headerBuilds.Inc()
 	if err := os.MkdirAll(b.dir, 0o777); err != nil {
-		return nil, b.fault(ctx, path, err)
+		return nil, b.fault(ctx, path, &indexheader.LocalError{Err: err})
 	}
 	if err := b.src.quarantine.known(b, b.indexObject(), nil); err != nil {
 		return nil, err
@@ -255,8 +255,11 @@ func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	default:
 		opts.Whole = 0
 	}
-	err := b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts))
-	return b.ifTruncated(ctx, err)
+	err := indexheader.Build(ctx, index, path, opts)
+	if errors.As(err, new(*indexheader.LocalError)) {
+		return b.fault(ctx, path, err)
+	}
+	return b.ifTruncated(ctx, b.fault(ctx, b.indexObject(), err))
 }
 
 // ifTruncated returns what has failed the reading of the index, or that its object
