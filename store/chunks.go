@@ -215,8 +215,8 @@ func (r chunkReader) loadSpans(ctx context.Context, object blockObject, wanted [
 // decodeChunks makes chunks of the bytes b of a part. It returns those that
 // need more bytes, and how many bytes of memory the chunks keep.
 func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, kept int64, err error) {
-	records := make([][]byte, len(wanted))
-	used, own := int64(0), int64(0)
+	records := make([][]byte, len(wanted)) // empty where there is nothing left to do
+	own := int64(0)
 	var pace readcost.Pace
 	for i, w := range wanted {
 		pace.Step()
@@ -240,21 +240,8 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 			continue
 		}
 		records[i] = record[:need]
-		used += need
 	}
-	// Chunks live as long as the query, and with them what they were read
-	// with. Where an eighth of that is not theirs, they get memory of their own:
-	// to copy costs less than the memory does.
-	kept = int64(len(b))
-	if 8*used < 7*kept {
-		kept = used
-		copies := make([]byte, 0, used)
-		for i, record := range records {
-			start := len(copies)
-			copies = append(copies, record...)
-			records[i] = copies[start:len(copies):len(copies)]
-		}
-	}
+	kept = keepRecords(records, int64(len(b)))
 	for i, record := range records {
 		if len(record) == 0 {
 			continue
@@ -266,4 +253,25 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 		}
 	}
 	return short, kept + own, nil
+}
+
+// keepRecords returns how many bytes of memory the records keep, which are parts of so
+// many bytes that were read together. Chunks live as long as the query, and with them
+// what they were read with. Where an eighth of that is not theirs, the records are
+// replaced by copies: to copy costs less than the memory does.
+func keepRecords(records [][]byte, read int64) (kept int64) {
+	used := int64(0)
+	for _, record := range records {
+		used += int64(len(record))
+	}
+	if 8*used >= 7*read {
+		return read
+	}
+	copies := make([]byte, 0, used)
+	for i, record := range records {
+		start := len(copies)
+		copies = append(copies, record...)
+		records[i] = copies[start:len(copies):len(copies)]
+	}
+	return used
 }

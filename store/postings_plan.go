@@ -47,7 +47,7 @@ type matcherPlan struct {
 // the label, of which there is no list: it takes away the series whose values
 // fail it.
 func planPostings(index postingsIndex, matchers []*labels.Matcher, costs planCosts, hold *readcost.Charge) (postingsPlan, error) {
-	p := planner{index: index, costs: costs, hold: hold, left: entries([]indexheader.Range{index.AllPostings()})}
+	p := planner{index: index, costs: costs, hold: hold, left: refCount([]indexheader.Range{index.AllPostings()})}
 	// First those that name their values, since they tell how many series are
 	// left at most; then those for which all values of a label are tried, unless
 	// there are more of these than series.
@@ -69,9 +69,9 @@ func planPostings(index postingsIndex, matchers []*labels.Matcher, costs planCos
 
 // planCosts are what a plan weighs.
 type planCosts struct {
-	// entry is what it costs to look at one series, in bytes: the average size of
+	// look is what it costs to look at one series, in bytes: the average size of
 	// its entry. 0 means that nobody looks, and nothing is postponed.
-	entry int64
+	look int64
 	// free is how large lists may be without being weighed: less than a gap is
 	// read over anyway.
 	free int64
@@ -93,7 +93,7 @@ type planner struct {
 // add decides about one more matcher.
 func (p *planner) add(m *labels.Matcher) error {
 	takesEmpty := m.Matches("")
-	if _, named := decidingValues(m, takesEmpty); !named && p.costs.entry > 0 && m.Name != "" {
+	if _, named := decidingValues(m, takesEmpty); !named && p.costs.look > 0 && m.Name != "" {
 		if n := int64(p.index.ValueCount(m.Name)); n > p.costs.values && n > p.left {
 			p.plan.postponed = append(p.plan.postponed, m)
 			return nil
@@ -112,7 +112,7 @@ func (p *planner) add(m *labels.Matcher) error {
 	case p.hasAll(lists):
 	default:
 		p.required = append(p.required, one)
-		p.left = min(p.left, entries(lists))
+		p.left = min(p.left, refCount(lists))
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (p *planner) add(m *labels.Matcher) error {
 // tooDear says whether reading lists costs more than looking at the series that
 // are left.
 func (p *planner) tooDear(m matcherPlan) bool {
-	return p.costs.entry > 0 && m.size > p.costs.free && m.size > p.left*p.costs.entry
+	return p.costs.look > 0 && m.size > p.costs.free && m.size > p.left*p.costs.look
 }
 
 // finish chooses among the lists.
@@ -131,7 +131,7 @@ func (p *planner) finish() postingsPlan {
 	for i, m := range p.required {
 		// Of a name that nearly all series have the lists are larger than that of
 		// all, and ten thousand of them take longer to merge than to read.
-		first := i == 0 && p.costs.entry > 0 && m.size > p.costs.free && m.size >= all.Len()
+		first := i == 0 && p.costs.look > 0 && m.size > p.costs.free && m.size >= all.Len()
 		if first || i > 0 && p.tooDear(m) {
 			p.plan.postponed = append(p.plan.postponed, m.matcher)
 		} else {
@@ -161,7 +161,7 @@ func (p *planner) finish() postingsPlan {
 func (p *planner) hasAll(group []indexheader.Range) bool {
 	all := p.index.AllPostings()
 	unsure := func(l indexheader.Range) bool { return l.End >= p.index.PostingsEnd() }
-	return !all.IsZero() && entries(group) == entries([]indexheader.Range{all}) && !slices.ContainsFunc(group, unsure)
+	return !all.IsZero() && refCount(group) == refCount([]indexheader.Range{all}) && !slices.ContainsFunc(group, unsure)
 }
 
 func size(lists []indexheader.Range) (n int64) {

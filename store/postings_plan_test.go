@@ -81,7 +81,7 @@ func TestPlanReadsTheCheapAndLooksAtTheRest(t *testing.T) {
 		"job": {100, 10_000}, "name": {1000, 1000}, "pod": {1_000_000, 1}, "cluster": {2, 500_000}, "code": {50, 200},
 		"zone": {1000, 999},
 	}}
-	costs := planCosts{entry: 100, free: gapLimit, values: valuesTried}
+	costs := planCosts{look: 100, free: gapLimit, values: valuesTried}
 	for _, c := range []struct {
 		matchers []*labels.Matcher
 		want     string

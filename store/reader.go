@@ -30,10 +30,10 @@ type blockReader struct {
 	again   bool                // whether a missing header was asked for again
 }
 
-// header returns the block's index header. What it first returns it returns
-// always, unless that is forgotten because it was damaged, so that a block takes
-// part in all answers of a querier or in none: order and labels are decided by earlier answers. Only the end of ctx is not
-// remembered.
+// header returns the block's index header. What it first returns it returns always,
+// so that a block takes part in all answers of a querier or in none: order and labels
+// are decided by earlier answers. Exceptions are a header that was damaged, one that
+// was missing, for a second look, and the end of ctx.
 func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 	r.mu.Lock()
 	opened, err := r.opened, r.err
@@ -66,8 +66,8 @@ func (r *blockReader) remember(opened *indexheader.Reader, err error) (*indexhea
 	return r.opened, r.err
 }
 
-// repeated runs read, and once more with a new header if the one it used turned
-// out to be damaged, and once more if what was read makes no sense: a byte may have turned
+// repeated runs read, once more with a new header if the one it used turned out to
+// be damaged, and once more if what was read makes no sense: a byte may have turned
 // on its way. A fault that then is left is the object's.
 func (r *blockReader) repeated(ctx context.Context, read func(context.Context) error) error {
 	err := read(ctx)

@@ -2,21 +2,13 @@ package store
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/varve-tsdb/varve/block"
-)
-
-// What becomes of a complete block, as metrics call it.
-const (
-	stateServed     = "served"
-	stateUnreadable = "unreadable"
 )
 
 // Sync makes one pass: it finds out which blocks the bucket holds, opens those
@@ -126,107 +118,6 @@ func (b *Bucket) lookAtSuspects(ctx context.Context) {
 		if s.object == s.block.indexObject() {
 			s.block.header.forget()
 		}
-	}
-}
-
-// apply makes the blocks of view those that are served.
-func (b *Bucket) apply(view *block.View) bool {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return false
-	}
-	old := map[ulid.ULID]*openBlock{}
-	if b.set != nil {
-		for _, s := range b.set.streams {
-			for _, block := range s.blocks {
-				old[block.id] = block
-			}
-		}
-	}
-	var next, changed []*openBlock
-	opened := 0
-	for _, m := range view.Blocks {
-		written := view.DataWritten[m.ULID]
-		if known := old[m.ULID]; known != nil {
-			same := known.content == contentVersion(m, written)
-			if same && known.described(m) {
-				next = append(next, known)
-				delete(old, m.ULID)
-				continue
-			}
-			if !same {
-				changed = append(changed, known)
-			}
-		}
-		opened++
-		next = append(next, newOpenBlock(m, written, b.src, b.dir))
-	}
-	var broken []*BlockError
-	var lost []ulid.ULID
-	for _, p := range view.Partial {
-		// Without a meta.json there is no block yet, or none any more.
-		if errors.Is(p.Err, block.ErrMetaNotFound) {
-			if old[p.ID] != nil {
-				lost = append(lost, p.ID)
-			}
-			continue
-		}
-		// A block whose meta.json just could not be read this time is not
-		// gone, and one that was known has not changed.
-		if known := old[p.ID]; known != nil {
-			next = append(next, known)
-			delete(old, p.ID)
-			continue
-		}
-		broken = append(broken, unreadable(p))
-	}
-	news := broken
-	if b.set != nil {
-		news = notIn(b.set.unreadable, broken)
-	}
-	b.set = newBlockSet(next)
-	b.set.unreadable = broken
-	b.mu.Unlock()
-
-	for _, block := range changed {
-		block.header.forget() // of an index that is not there any more
-	}
-	for _, block := range old {
-		block.drop()
-	}
-	b.metrics.blocks.WithLabelValues(stateServed).Set(float64(len(next)))
-	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
-	b.report(opened, len(old), len(next), news, lost)
-	return true
-}
-
-// notIn returns those of broken that were not reported before in the same
-// words: a block that stays broken is news once.
-func notIn(before, broken []*BlockError) (news []*BlockError) {
-	for _, err := range broken {
-		if !slices.ContainsFunc(before, func(e *BlockError) bool { return e.Block == err.Block && e.Error() == err.Error() }) {
-			news = append(news, err)
-		}
-	}
-	return news
-}
-
-// report logs what a pass has changed. broken are blocks that cannot be read
-// since then, lost are those that were served and have no meta.json any more.
-func (b *Bucket) report(opened, dropped, served int, broken []*BlockError, lost []ulid.ULID) {
-	for _, err := range broken {
-		b.opts.Logger.Warn("a block cannot be served", "err", err)
-	}
-	for _, id := range lost {
-		b.opts.Logger.Info("a block is no longer served: its meta.json is gone while other objects of it are there, "+
-			"as while it is being deleted; if nobody is doing that, restore it", "bucket", b.name(), "block", id, "object", block.MetaObject(id))
-	}
-	if dropped > 0 && served == 0 {
-		b.opts.Logger.Warn("all blocks have left the bucket", "bucket", b.name(), "dropped", dropped)
-	}
-	if opened+dropped > 0 {
-		b.opts.Logger.Info("synced the blocks of the bucket", "bucket", b.name(), "opened", opened, "dropped", dropped, "served", served)
 	}
 }
 
