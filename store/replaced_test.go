@@ -171,40 +171,50 @@ func (b *deafLists) IterWithAttributes(ctx context.Context, dir string, f func(o
 }
 
 // A read that finds a block gone looks at the bucket anew, and ends soon after its
-// context does though that hangs; nor does a later Sync or Close wait for it for ever.
+// context does though that hangs; nor does Close wait for it, or a later Sync, unless
+// the Fetcher does.
 func TestBucketThatHangsWhileABlockIsMissed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		memory, middle := threeBlocks(t)
-		bkt := &deafLists{Memory: memory, release: make(chan struct{})}
-		b := openOver(t, bkt, t.TempDir(), Options{Fetcher: listing{bkt}})
-		blocktest.Remove(t, memory, middle)
-		bkt.deaf.Store(true)
+	for name, own := range map[string]bool{"default": false, "of the host": true} {
+		t.Run("fetcher "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { hangWhileABlockIsMissed(t, own) })
+		})
+	}
+}
 
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		began := time.Now()
-		_, _, err := read(ctx, b, 0, 299, equal("cluster", "eu"))
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second+2*grace {
-			t.Errorf("a read with ten seconds ends after %s: %v", took, err)
-		}
-		// One that has more time is told of the fault.
-		began = time.Now()
-		_, warnings, err := read(partial(t.Context()), b, 0, 299, equal("cluster", "eu"))
-		if took := time.Since(began); err != nil || len(warnings) != 1 || took > 2*refreshTimeout+2*grace {
-			t.Errorf("a read without an end ends after %s: %v, %v", took, warnings.AsErrors(), err)
-		}
+func hangWhileABlockIsMissed(t *testing.T, own bool) {
+	memory, middle := threeBlocks(t)
+	bkt := &deafLists{Memory: memory, release: make(chan struct{})}
+	opts := Options{}
+	if own {
+		opts.Fetcher = listing{bkt}
+	}
+	b := openOver(t, bkt, t.TempDir(), opts)
+	blocktest.Remove(t, memory, middle)
+	bkt.deaf.Store(true)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	began := time.Now()
+	_, _, err := read(ctx, b, 0, 299, equal("cluster", "eu"))
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second+2*grace {
+		t.Errorf("a read with ten seconds ends after %s: %v", took, err)
+	}
+	// One that has more time is told of the fault.
+	began = time.Now()
+	_, warnings, err := read(partial(t.Context()), b, 0, 299, equal("cluster", "eu"))
+	if took := time.Since(began); err != nil || len(warnings) != 1 || took > 2*refreshTimeout+2*grace {
+		t.Errorf("a read without an end ends after %s: %v, %v", took, warnings.AsErrors(), err)
+	}
+	if own {
 		bkt.deaf.Store(false)
-		ctx, cancel = context.WithTimeout(t.Context(), 3*refreshTimeout)
-		defer cancel()
-		if err := b.Sync(ctx); err != nil {
+		if err := b.Sync(t.Context()); err != nil {
 			t.Errorf("a Sync after that: %v", err)
 		}
-		bkt.deaf.Store(true)
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-		close(bkt.release)
-	})
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	close(bkt.release)
 }
 
 // listing is a Fetcher that keeps nothing.
