@@ -19,11 +19,11 @@ type admission struct {
 	left  int        // streams that are being asked, and blocks of theirs that have not told yet
 	least readcost.Least
 	kept  map[*streamQuerier]int64
-	// most is what one block alone gives the reader at least. Series of several
-	// blocks may be the same ones, and then are kept once.
-	most perSeries
-	done chan struct{} // closed when err is set
-	err  error
+	// largest is the most that any one block alone gives the reader at least. Series
+	// of several blocks may be the same ones, and then are kept once.
+	largest perSeries
+	done    chan struct{} // closed when err is set
+	err     error
 }
 
 type admissionKey struct{}
@@ -44,15 +44,15 @@ func (a *admission) asked() {
 	a.count()
 }
 
-// entry is the part of one block in an admission. nil lets everything in.
-type entry struct {
+// ticket is the part of one block in an admission. nil lets everything in.
+type ticket struct {
 	*admission
 	stream *streamQuerier
 	once   sync.Once
 }
 
-// enter returns the entry of a block of the stream, which has to wait or leave.
-func enter(ctx context.Context, stream *streamQuerier) *entry {
+// enter returns the ticket of a block of the stream, which has to wait or leave.
+func enter(ctx context.Context, stream *streamQuerier) *ticket {
 	a, ok := ctx.Value(admissionKey{}).(*admission)
 	if !ok {
 		return nil
@@ -60,28 +60,28 @@ func enter(ctx context.Context, stream *streamQuerier) *entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.left++
-	return &entry{admission: a, stream: stream}
+	return &ticket{admission: a, stream: stream}
 }
 
 // wait tells what the block takes, until all blocks have, and returns whether
 // they may go on. Only what the first call tells counts.
-func (e *entry) wait(ctx context.Context, least leastOfBlock) error {
-	if e == nil {
+func (t *ticket) wait(ctx context.Context, least leastOfBlock) error {
+	if t == nil {
 		return nil
 	}
-	e.once.Do(func() { e.tell(e.stream, least) })
+	t.once.Do(func() { t.tell(t.stream, least) })
 	select {
-	case <-e.done:
-		return e.err
+	case <-t.done:
+		return t.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
 // leave is for a block that takes nothing, as one that cannot be read.
-func (e *entry) leave() {
-	if e != nil {
-		e.once.Do(func() { e.tell(e.stream, leastOfBlock{}) })
+func (t *ticket) leave() {
+	if t != nil {
+		t.once.Do(func() { t.tell(t.stream, leastOfBlock{}) })
 	}
 }
 
@@ -91,8 +91,8 @@ func (a *admission) tell(stream *streamQuerier, least leastOfBlock) {
 	a.kept[stream] += least.Kept
 	least.Kept = 0
 	a.least = a.least.Add(least.Least)
-	a.most.series = max(a.most.series, least.once.series)
-	a.most.kept = max(a.most.kept, least.once.kept)
+	a.largest.series = max(a.largest.series, least.once.series)
+	a.largest.kept = max(a.largest.kept, least.once.kept)
 	a.count()
 }
 
@@ -107,7 +107,7 @@ func (a *admission) count() {
 // sum is the least that all blocks take together. a.mu is held.
 func (a *admission) sum() readcost.Least {
 	least := a.least
-	least.Series = a.most.series
+	least.Series = a.largest.series
 	if !a.cost.Keeps() {
 		return least
 	}
@@ -118,6 +118,6 @@ func (a *admission) sum() readcost.Least {
 			least.Kept += kept
 		}
 	}
-	least.Kept += a.most.kept
+	least.Kept += a.largest.kept
 	return least
 }

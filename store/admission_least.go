@@ -46,7 +46,7 @@ func (b *openBlock) least(header *indexheader.Reader, plan postingsPlan, want se
 	}
 	stored := header.LabelNames()
 	merges := slices.ContainsFunc(without, func(name string) bool { return slices.Contains(stored, name) })
-	all := entries([]indexheader.Range{header.AllPostings()})
+	all := refCount([]indexheader.Range{header.AllPostings()})
 	series := leastMatches(plan, all)
 	if !merges {
 		least.once = perSeries{series: series, kept: series * leastSeries}
@@ -74,9 +74,9 @@ func (b *openBlock) least(header *indexheader.Reader, plan postingsPlan, want se
 func leastMatches(plan postingsPlan, all int64) int64 {
 	n := all
 	for _, group := range plan.intersect {
-		n -= all - entries(group)
+		n -= all - refCount(group)
 	}
-	return max(n-entries(plan.subtract), 0)
+	return max(n-refCount(plan.subtract), 0)
 }
 
 // chunkBytes is how many bytes the chunks of the block have without what they are

@@ -72,9 +72,9 @@ func (r chunkReader) newStoredChunk(enc chunkenc.Encoding, data []byte) (chunken
 	return c, nil
 }
 
-// convert makes ordinary chunks of those that are not, if they are wanted, and drops samples that
-// other blocks answer for. Of batch it returns those series that have any left, as the first
-// of them.
+// convert makes ordinary chunks of those that are not, if they are wanted, and drops
+// samples that other blocks answer for. It returns those series of batch that have any
+// left, in the memory of batch.
 func (r chunkReader) convert(ctx context.Context, batch []series) ([]series, error) {
 	if (r.form.stored || r.block.resolution == 0) && !r.form.clip {
 		return batch, nil

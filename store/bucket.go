@@ -36,6 +36,10 @@ type Bucket struct {
 	budget  *readcost.Budget
 	lock    fileutil.Releaser // of dir
 
+	// life ends with Close. Passes that reads cause have it as their context, so that
+	// they are on no one's account.
+	life    context.Context
+	end     context.CancelFunc
 	syncing chan struct{} // holds a token while a Sync or Close runs; guards cleaned, began and lock
 	cleaned bool          // whether dir was
 	began   time.Time     // of the last Sync that succeeded
@@ -84,6 +88,7 @@ func Open(bkt objstore.BucketReader, dir string, opts Options) (_ *Bucket, err e
 			return nil, fmt.Errorf("store: %w", err)
 		}
 	}
+	b.life, b.end = context.WithCancel(context.Background())
 	b.src = &source{
 		whole: semaphore.NewWeighted(wholeIndexes),
 		bkt:   bkt, slots: semaphore.NewWeighted(int64(opts.Concurrency)), metrics: m, log: opts.Logger,
@@ -211,8 +216,9 @@ func (b *Bucket) Close() error {
 	// Before a Sync is kept from running: a read may be waiting for one.
 	b.running.Wait()
 	b.src.running.Wait()
+	b.end()
 	b.syncing <- struct{}{}
-	defer func() { <-b.syncing }()
+	defer b.giveTurn()
 
 	b.mu.Lock()
 	set := b.set

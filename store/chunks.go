@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -153,10 +154,8 @@ func (r chunkReader) loadSegment(ctx context.Context, object blockObject, wanted
 		return err
 	}
 	r.block.src.metrics.refetches.WithLabelValues(dataChunks).Add(float64(len(short)))
-	for _, w := range short {
-		if w.to > w.limit {
-			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, w.limit))
-		}
+	if err := r.checkEnds(ctx, object, short); err != nil {
+		return err
 	}
 	short, more, err := r.loadSpans(ctx, object, short, hold)
 	hold.Shrink(kept + more)
@@ -164,6 +163,27 @@ func (r chunkReader) loadSegment(ctx context.Context, object blockObject, wanted
 		err = chunkFault(short[0].from, ErrTruncated)
 	}
 	return err
+}
+
+// saneChunk is more bytes than chunks have. Before memory is asked for one that claims
+// to be larger, and whose end nothing bounds, its object is asked for its size: what is
+// broken must not look like a query that wants too much.
+const saneChunk = 1 << 20
+
+// checkEnds makes sure that chunks may end where they claim to.
+func (r chunkReader) checkEnds(ctx context.Context, object blockObject, claimed []wantedChunk) (err error) {
+	size := int64(math.MaxInt64)
+	for _, w := range claimed {
+		if w.limit == math.MaxInt64 && w.len() > saneChunk && size == math.MaxInt64 {
+			if size, err = r.block.objectSize(ctx, readcost.Chunks, object.name); err != nil {
+				return err
+			}
+		}
+		if limit := min(w.limit, size); w.to > limit {
+			return placed(w.from, corrupt("the chunk at %d claims to end at %d, behind %d", w.from, w.to, limit))
+		}
+	}
+	return nil
 }
 
 // loadSpans reads chunks of one object. It returns those that need more bytes
@@ -195,8 +215,8 @@ func (r chunkReader) loadSpans(ctx context.Context, object blockObject, wanted [
 // decodeChunks makes chunks of the bytes b of a part. It returns those that
 // need more bytes, and how many bytes of memory the chunks keep.
 func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short []wantedChunk, kept int64, err error) {
-	records := make([][]byte, len(wanted))
-	used, own := int64(0), int64(0)
+	records := make([][]byte, len(wanted)) // empty where there is nothing left to do
+	own := int64(0)
 	var pace readcost.Pace
 	for i, w := range wanted {
 		pace.Step()
@@ -220,21 +240,8 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 			continue
 		}
 		records[i] = record[:need]
-		used += need
 	}
-	// Chunks live as long as the query, and with them what they were read
-	// with. Where an eighth of that is not theirs, they get memory of their own:
-	// to copy costs less than the memory does.
-	kept = int64(len(b))
-	if 8*used < 7*kept {
-		kept = used
-		copies := make([]byte, 0, used)
-		for i, record := range records {
-			start := len(copies)
-			copies = append(copies, record...)
-			records[i] = copies[start:len(copies):len(copies)]
-		}
-	}
+	kept = keepRecords(records, int64(len(b)))
 	for i, record := range records {
 		if len(record) == 0 {
 			continue
@@ -246,4 +253,25 @@ func (r chunkReader) decodeChunks(b []byte, p part, wanted []wantedChunk) (short
 		}
 	}
 	return short, kept + own, nil
+}
+
+// keepRecords returns how many bytes of memory the records keep, which are parts of so
+// many bytes that were read together. Chunks live as long as the query, and with them
+// what they were read with. Where an eighth of that is not theirs, the records are
+// replaced by copies: to copy costs less than the memory does.
+func keepRecords(records [][]byte, read int64) (kept int64) {
+	used := int64(0)
+	for _, record := range records {
+		used += int64(len(record))
+	}
+	if 8*used >= 7*read {
+		return read
+	}
+	copies := make([]byte, 0, used)
+	for i, record := range records {
+		start := len(copies)
+		copies = append(copies, record...)
+		records[i] = copies[start:len(copies):len(copies)]
+	}
+	return used
 }

@@ -19,9 +19,9 @@
 // about 1.2 KB of memory a block, and a Sync one request, however many blocks
 // there are; a block that Varve shipped is there with the next Sync, what others
 // did to the bucket within 15 minutes: blocks that came, went or were replaced under
-// their ULID, and external labels that were edited in meta.json. Without an index, or with one that nobody
-// keeps any more, each Sync lists the whole bucket. Nothing else is read, and
-// no header made, before a query needs a block.
+// their ULID, and external labels that were edited in meta.json. Without an index, or
+// with one that nobody keeps any more, each Sync lists the whole bucket. Nothing else
+// is read, and no header made, before a query needs a block.
 //
 // The directory of a Bucket is locked while that is open, so that two do not remove
 // each other's headers. What stores may share is the directory of a cache, see
@@ -87,16 +87,23 @@
 // missing. In flight is what postings take, and what Options.ReadAhead allows,
 // with a floor for each block that is smaller where there are many.
 //
-// Before a Select fetches any postings, all its blocks say from their headers
-// what it takes at least: the lists, whose sizes are there; and, if the reader
-// keeps what it gets and the blocks lie in its range as a whole, chunks and
-// labels of as many series as the sizes of lists leave no way around. That is
-// never more than it would take, so that nothing is refused that would fit: where
-// matchers wait for the labels only the lists are known. And
-// it does not count as one what blocks of different streams have in common, or
-// overlap of blocks within a stream, which a compactor removes. The wait costs
-// nothing: series are merged, and the first cannot come before all blocks have
-// one.
+// A Select that cannot fit is refused before it fetches anything. Each of its
+// blocks works out from its header what it will take at least, and none fetches
+// postings before all have. It counts
+//
+//	lists   all that will be read: the header has their sizes
+//	series  as many as must match by these sizes: of 100 series of which 90 have
+//	        the one label that is asked for and 80 the other, 70. Their chunks and
+//	        labels count if the reader keeps what it gets, and if the whole block
+//	        lies in its range; none do where matchers wait for the labels, since
+//	        these may leave none
+//
+// That is less than the Select will take, or as much, so that nothing is refused
+// that would fit. Labels count for the block alone that has most of them, since the
+// series of the others may be the same ones. Chunks add up over the blocks, and what
+// two blocks of a stream both have counts twice, until a compactor removes it. To wait
+// for all blocks costs nothing: their series are merged, and the first cannot come
+// before each block has one.
 //
 // What the reader keeps is for the reader to ask for: query.Samples does so for
 // the engine, package extlabels for what it has to sort. A StoreAPI server keeps
@@ -116,7 +123,8 @@
 //
 // A read returns soon after its context has ended, at most 250 ms later, though
 // the bucket may not heed it. What hangs in the bucket then keeps its slot of
-// Options.Concurrency until it returns. Close does not wait for it.
+// Options.Concurrency until it returns. Close does not wait for it. The pass that a
+// read has caused because a block was gone is given up after a minute.
 //
 // # Caches
 //

@@ -120,7 +120,7 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 		return context.Cause(ctx)
 	}
 	switch {
-	case errors.Is(err, ErrHeader):
+	case errors.Is(err, ErrHeader), errors.As(err, new(*indexheader.LocalError)): // no object's
 	case objstore.IsNotFound(b.src.bkt, err):
 		err = fmt.Errorf("%w: %w", ErrMissing, err)
 	case errors.Is(err, objstore.ErrTruncated), errors.Is(err, indexheader.ErrTruncated):

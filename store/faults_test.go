@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,48 @@ func TestFailingBucketIsRetryable(t *testing.T) {
 	}
 }
 
+// A bucket that says once that an object is not there, and then has it, costs a request.
+func TestObjectThatIsMissingOnce(t *testing.T) {
+	memory, middle := threeBlocks(t)
+	for _, object := range []string{"/index", "/chunks/"} {
+		for _, warm := range []bool{false, true} {
+			bkt := objstoretest.NewFaulty(memory)
+			b := openOver(t, bkt, t.TempDir(), Options{})
+			if warm {
+				mustRead(t, b, 0, 299, equal("__name__", "two"))
+			}
+			_, missing := memory.Get(t.Context(), "none")
+			bkt.Set(objstoretest.Rule{Op: objstore.OpGetRange, Name: middle.String() + object, Times: 1, Fault: objstoretest.Fail(missing)})
+			before := bkt.Struck()
+			if got := mustRead(t, b, 0, 299, equal("__name__", "one")); got != wholeOne {
+				t.Errorf("%s: got %s", object, got)
+			}
+			if faults := faultsOf(b, middle); len(faults) > 0 || bkt.Struck() != before+1 {
+				t.Errorf("%s: in quarantine %v, %d faults", object, faults, bkt.Struck()-before)
+			}
+		}
+	}
+}
+
+// The last chunk of a segment whose size nobody knows may end anywhere. One that claims
+// gigabytes is broken: the query does not want too much.
+func TestChunkThatClaimsGigabytes(t *testing.T) {
+	bkt, middle := threeBlocks(t)
+	withMeta(t, bkt, middle, func(_, thanos map[string]any) { delete(thanos, "files"); delete(thanos, "index_stats") })
+	object := middle.String() + "/chunks/000001"
+	content := bytes.Clone(bkt.Objects()[object])
+	parts := sealedParts(t, content)
+	copy(content[parts[len(parts)-1].from-1:], "\x80\x80\x80\x80\x0c") // a length of 3 GiB
+	bkt.Put(object, content)
+	b := openOver(t, bkt, t.TempDir(), Options{})
+	_, _, err := read(t.Context(), b, 0, 299, equal("__name__", "two"))
+	checkFault(t, err, middle, object, ErrCorrupt)
+	got, warnings, err := read(partial(t.Context()), b, 0, 299, equal("__name__", "two"))
+	if err != nil || got != `{__name__="two", cluster="eu"} 0:0 50:1 200:200 250:201`+"\n" || len(warnings) != 1 {
+		t.Errorf("partial: %s, %v, %v", got, warnings.AsErrors(), err)
+	}
+}
+
 func TestCanceledReadIsNoFaultOfTheBlock(t *testing.T) {
 	memory, _ := threeBlocks(t)
 	for _, object := range []string{"/index", "/chunks/"} {
@@ -295,5 +338,26 @@ func TestUnwritableDirectoryIsAnError(t *testing.T) {
 	var fault *BlockError
 	if !errors.As(err, &fault) || fault.Block != middle || !strings.Contains(fault.Object, dir) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A disk that takes no header is no fault of the index.
+func TestHeaderThatCannotBeWrittenIsALocalFault(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a directory that not even root may write to")
+	}
+	bkt, middle := threeBlocks(t)
+	dir := t.TempDir()
+	b := openOver(t, bkt, dir, Options{})
+	if err := os.Symlink("/proc/self", filepath.Join(dir, middle.String())); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := read(t.Context(), b, 0, 299, equal("__name__", "one"))
+	fault, ok := errors.AsType[*BlockError](err)
+	if !ok || fault.Block != middle || !strings.HasPrefix(fault.Object, dir) || !fault.Retryable() || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("got %v", err)
+	}
+	if faults := faultsOf(b, middle); len(faults) > 0 {
+		t.Errorf("in quarantine: %v", faults)
 	}
 }

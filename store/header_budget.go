@@ -132,7 +132,6 @@ func (b *headerBudget) trim() {
 			break
 		}
 		if h.evict() {
-			b.closed(h)
 			b.metrics.headerEvictions.WithLabelValues(placeMemory).Inc()
 		}
 	}
@@ -199,21 +198,20 @@ func byUse[K comparable](uses map[K]headerUse) []K {
 	return keys
 }
 
-// evict closes the file unless a query may be using it, and says whether it is
-// closed. Whoever uses it has a reference to the block besides that of the view, and has
-// had it since before asking for the header; whoever comes from now on finds none
-// and opens it again.
+// evict closes the file unless a query may be using it, and says whether it did.
+// Whoever uses it has a reference to the block besides that of the view, and has had
+// it since before asking for the header; whoever comes from now on finds none and opens
+// it again. A block that has left the view has only references of those who use it. It
+// is gone before its reference is given back, so that gone is looked at last: a single
+// reference to a block that is not gone is that of the view.
 func (h *header) evict() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.reader == nil {
-		return true
-	}
-	if h.opening != nil || h.block.refs.Load() > 1 {
+	if h.reader == nil || h.opening != nil || h.block.refs.Load() > 1 || h.block.gone.Load() {
 		return false
 	}
 	h.reader.Close()
-	h.reader = nil
+	h.drop()
 	return true
 }
 

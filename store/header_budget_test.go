@@ -153,6 +153,38 @@ func TestHeadersAreSafeWhileQueriesUseThem(t *testing.T) {
 	if n := len(b.src.headers.open); n != 0 {
 		t.Errorf("%d headers are open after the last query, with no budget", n)
 	}
+	for _, s := range b.set.streams {
+		for _, block := range s.blocks {
+			if block.header.reader != nil {
+				t.Errorf("the header of %s is open, and the budget does not know", block.id)
+			}
+		}
+	}
+}
+
+// TestHeaderOfALeavingBlockStaysOpen has a block leave the bucket between two reads of
+// a querier, and another querier close whatever is not used.
+func TestHeaderOfALeavingBlockStaysOpen(t *testing.T) {
+	bkt, middle := threeBlocks(t)
+	b := openOver(t, bkt, t.TempDir(), Options{HeaderMemoryBytes: 1})
+	q, err := b.ChunkQuerier(100, 199)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for n := range 2 {
+		if values, _, err := q.LabelValues(t.Context(), "__name__", nil); err != nil || len(values) != 2 {
+			t.Fatalf("read %d: %v, %v", n, values, err)
+		}
+		if n == 0 {
+			blocktest.Remove(t, bkt, middle)
+			if err := b.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			mustRead(t, b, 0, 99, equal("__name__", "one"))
+			b.src.running.Wait()
+		}
+	}
 }
 
 func TestHeaderOptions(t *testing.T) {

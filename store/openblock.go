@@ -158,6 +158,15 @@ func (b *openBlock) version() string {
 	return b.content
 }
 
+// lastWritten is when the youngest of the objects was, one that was repaired since
+// the block was opened included; zero if unknown.
+func (b *openBlock) lastWritten() time.Time {
+	if at := b.rewritten.Load(); at != 0 && time.Unix(0, at).After(b.written) {
+		return time.Unix(0, at)
+	}
+	return b.written
+}
+
 // overlaps tells whether the block may have samples in [mint, maxt].
 func (b *openBlock) overlaps(mint, maxt int64) bool {
 	return b.minTime <= maxt && mint < b.maxTime

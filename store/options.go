@@ -72,6 +72,9 @@ type Options struct {
 
 // Fetcher makes one pass over a bucket and tells what it found. *block.Fetcher
 // is one.
+//
+// A read that misses a block may cause a call, too. It is given up where it does not
+// heed its context, so that the next may come while it hangs.
 type Fetcher interface {
 	Fetch(ctx context.Context) (*block.View, error)
 }

@@ -191,7 +191,7 @@ func (l *postingsLists) evaluate(ctx context.Context, plan postingsPlan, hold *r
 	}
 	known := 0
 	if len(plan.intersect) == 1 && len(plan.subtract) == 0 {
-		known = int(entries(plan.intersect[0]))
+		known = int(refCount(plan.intersect[0]))
 	}
 	return expand(ctx, result, known, hold)
 }

@@ -16,6 +16,7 @@ type postingsIndex interface {
 	ValueCount(name string) int
 	Postings(name string, values []string) ([]indexheader.Range, error)
 	AllPostings() indexheader.Range
+	PostingsEnd() int64
 }
 
 // postingsPlan says which postings lists answer a set of matchers: those
@@ -46,7 +47,7 @@ type matcherPlan struct {
 // the label, of which there is no list: it takes away the series whose values
 // fail it.
 func planPostings(index postingsIndex, matchers []*labels.Matcher, costs planCosts, hold *readcost.Charge) (postingsPlan, error) {
-	p := planner{index: index, costs: costs, hold: hold, least: entries([]indexheader.Range{index.AllPostings()})}
+	p := planner{index: index, costs: costs, hold: hold, left: refCount([]indexheader.Range{index.AllPostings()})}
 	// First those that name their values, since they tell how many series are
 	// left at most; then those for which all values of a label are tried, unless
 	// there are more of these than series.
@@ -68,9 +69,9 @@ func planPostings(index postingsIndex, matchers []*labels.Matcher, costs planCos
 
 // planCosts are what a plan weighs.
 type planCosts struct {
-	// entry is what it costs to look at one series, in bytes: the average size of
+	// look is what it costs to look at one series, in bytes: the average size of
 	// its entry. 0 means that nobody looks, and nothing is postponed.
-	entry int64
+	look int64
 	// free is how large lists may be without being weighed: less than a gap is
 	// read over anyway.
 	free int64
@@ -83,7 +84,7 @@ type planner struct {
 	index    postingsIndex
 	costs    planCosts
 	hold     *readcost.Charge
-	least    int64 // how many series are left at most
+	left     int64 // how many series there are at most by what was required
 	required []matcherPlan
 	excluded []matcherPlan
 	plan     postingsPlan
@@ -92,8 +93,8 @@ type planner struct {
 // add decides about one more matcher.
 func (p *planner) add(m *labels.Matcher) error {
 	takesEmpty := m.Matches("")
-	if _, named := decidingValues(m, takesEmpty); !named && p.costs.entry > 0 && m.Name != "" {
-		if n := int64(p.index.ValueCount(m.Name)); n > p.costs.values && n > p.least {
+	if _, named := decidingValues(m, takesEmpty); !named && p.costs.look > 0 && m.Name != "" {
+		if n := int64(p.index.ValueCount(m.Name)); n > p.costs.values && n > p.left {
 			p.plan.postponed = append(p.plan.postponed, m)
 			return nil
 		}
@@ -108,10 +109,10 @@ func (p *planner) add(m *labels.Matcher) error {
 		p.excluded = append(p.excluded, one)
 	case len(lists) == 0:
 		p.plan = postingsPlan{empty: true}
-	case hasAll(lists, p.index.AllPostings()):
+	case p.hasAll(lists):
 	default:
 		p.required = append(p.required, one)
-		p.least = min(p.least, entries(lists))
+		p.left = min(p.left, refCount(lists))
 	}
 	return nil
 }
@@ -119,7 +120,7 @@ func (p *planner) add(m *labels.Matcher) error {
 // tooDear says whether reading lists costs more than looking at the series that
 // are left.
 func (p *planner) tooDear(m matcherPlan) bool {
-	return p.costs.entry > 0 && m.size > p.costs.free && m.size > p.least*p.costs.entry
+	return p.costs.look > 0 && m.size > p.costs.free && m.size > p.left*p.costs.look
 }
 
 // finish chooses among the lists.
@@ -130,7 +131,7 @@ func (p *planner) finish() postingsPlan {
 	for i, m := range p.required {
 		// Of a name that nearly all series have the lists are larger than that of
 		// all, and ten thousand of them take longer to merge than to read.
-		first := i == 0 && p.costs.entry > 0 && m.size > p.costs.free && m.size >= all.Len()
+		first := i == 0 && p.costs.look > 0 && m.size > p.costs.free && m.size >= all.Len()
 		if first || i > 0 && p.tooDear(m) {
 			p.plan.postponed = append(p.plan.postponed, m.matcher)
 		} else {
@@ -155,9 +156,12 @@ func (p *planner) finish() postingsPlan {
 
 // hasAll tells whether every series is in one of the lists, by their sizes alone:
 // the lists of one label have no series in common. Such a group, as that of
-// __name__=~".+" usually is, restricts nothing, and is the dearest of all.
-func hasAll(group []indexheader.Range, all indexheader.Range) bool {
-	return !all.IsZero() && entries(group) == entries([]indexheader.Range{all})
+// __name__=~".+" usually is, restricts nothing, and is the dearest of all. A list
+// whose size may be more than its content proves nothing.
+func (p *planner) hasAll(group []indexheader.Range) bool {
+	all := p.index.AllPostings()
+	unsure := func(l indexheader.Range) bool { return l.End >= p.index.PostingsEnd() }
+	return !all.IsZero() && refCount(group) == refCount([]indexheader.Range{all}) && !slices.ContainsFunc(group, unsure)
 }
 
 func size(lists []indexheader.Range) (n int64) {

@@ -25,6 +25,8 @@ func (x planIndex) AllPostings() indexheader.Range {
 	return indexheader.Range{Start: 1, End: 1 + 12 + refBytes*x.series}
 }
 
+func (x planIndex) PostingsEnd() int64 { return 1 << 40 }
+
 func (x planIndex) ValueCount(name string) int { return int(x.labels[name].values) }
 
 // list of the n-th value. Those of different labels may be the same range: sizes
@@ -79,7 +81,7 @@ func TestPlanReadsTheCheapAndLooksAtTheRest(t *testing.T) {
 		"job": {100, 10_000}, "name": {1000, 1000}, "pod": {1_000_000, 1}, "cluster": {2, 500_000}, "code": {50, 200},
 		"zone": {1000, 999},
 	}}
-	costs := planCosts{entry: 100, free: gapLimit, values: valuesTried}
+	costs := planCosts{look: 100, free: gapLimit, values: valuesTried}
 	for _, c := range []struct {
 		matchers []*labels.Matcher
 		want     string
@@ -139,4 +141,53 @@ func TestPostponedMatchersAreCheckedOnLabels(t *testing.T) {
 	if n := testutil.ToFloat64(b.metrics.postponed); n != 2 {
 		t.Errorf("%v matchers were postponed, want both", n)
 	}
+}
+
+// Older writers put tables between the last postings list and the offsets of all. A
+// list that is taken to reach to the latter seems to have as many references more as
+// fit into these, and to be of all series where just so many lack its label.
+func TestLastLabelOfAnOldIndex(t *testing.T) {
+	for lacking := 1; lacking < 30; lacking++ {
+		b := blocktest.Block{External: labels.FromStrings("cluster", "eu")}
+		for i := range 40 + lacking {
+			zone := ""
+			if i < 40 {
+				zone = "z" + fmt.Sprint(i%3)
+			}
+			b.Series = append(b.Series, blocktest.Series{
+				Labels:  labels.FromStrings("__name__", "m", "instance", fmt.Sprintf("%03d", i), "job", "j", "zone", zone),
+				Samples: blocktest.Floats(0, 100, 50, 1),
+			})
+		}
+		bkt := objstoretest.NewMemory()
+		id := blocktest.Put(t, bkt, b)
+		object := id.String() + "/index"
+		old := blocktest.OldIndex(t, bkt.Objects()[object])
+		bkt.Put(object, old)
+		withMeta(t, bkt, id, func(_, thanos map[string]any) { delete(thanos, "files") })
+		store := openOver(t, bkt, t.TempDir(), Options{})
+		for _, m := range []*labels.Matcher{like("zone", ".+"), like("zone", "z0|z1|z2"), labels.MustNewMatcher(labels.MatchNotEqual, "zone", "")} {
+			if got := strings.Count(mustRead(t, store, 0, 100, m), "\n"); got != 40 {
+				t.Errorf("%d of %d series have a zone, %s returns %d", 40, 40+lacking, m, got)
+			}
+		}
+	}
+}
+
+// Padding before the next section is no part of the last list, whatever that is.
+func TestListThatMayBePaddedIsNotOfAll(t *testing.T) {
+	index := paddedIndex{planIndex{series: 1000, labels: map[string]struct{ values, series int64 }{"zone": {10, 100}}}}
+	for m, want := range map[*labels.Matcher]string{like("zone", ".+"): "10 lists", like("zone", "v.*[0-8]"): "9 lists"} {
+		plan, err := planPostings(index, []*labels.Matcher{m}, planCosts{}, nil)
+		if err != nil || plan.text() != want {
+			t.Errorf("%s: %s, %v; want %s", m, plan.text(), err, want)
+		}
+	}
+}
+
+// paddedIndex has the last list of zone at the end of its lists.
+type paddedIndex struct{ planIndex }
+
+func (x paddedIndex) PostingsEnd() int64 {
+	return x.list("zone", x.labels["zone"].values-1).End
 }

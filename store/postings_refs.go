@@ -72,9 +72,9 @@ func expand(ctx context.Context, p index.Postings, known int, hold *readcost.Cha
 	return refs, ctx.Err()
 }
 
-// entries is how many references the lists have, by their size. Each has length,
+// refCount is how many references the lists have, by their size. Each has length,
 // count and checksum beside them.
-func entries(lists []indexheader.Range) (n int64) {
+func refCount(lists []indexheader.Range) (n int64) {
 	for _, l := range lists {
 		n += max(l.Len()-12, 0) / refBytes
 	}

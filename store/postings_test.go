@@ -82,7 +82,7 @@ func TestPostingsAgreeWithPrometheus(t *testing.T) {
 				rt.Errorf("%v: %v, Prometheus has %v", matchers, got, want)
 			}
 			// As if looking at series cost so little, or so much.
-			costs := planCosts{entry: rapid.Int64Range(1, 50).Draw(rt, "cost of a series")}
+			costs := planCosts{look: rapid.Int64Range(1, 50).Draw(rt, "cost of a series")}
 			header, err := reader.header(t.Context())
 			if err != nil {
 				rt.Fatal(err)

@@ -214,8 +214,8 @@ func (q *quarantine) suspects(n int) []suspect {
 	return all[:min(n, len(all))]
 }
 
-// look is told what the bucket says about an object with faults. It drops them
-// and returns true if the object was written since, so that they may be of the past.
+// look is told what the bucket says about an object with faults. It drops them and
+// returns true if the object was written since: they may be of the past.
 func (q *quarantine) look(s suspect, attributes objstore.ObjectAttributes) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

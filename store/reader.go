@@ -27,12 +27,13 @@ type blockReader struct {
 	opened  *indexheader.Reader
 	damaged *indexheader.Reader // the last that was forgotten
 	err     error               // of the header; the block stays out of the querier's answers
+	again   bool                // whether a missing header was asked for again
 }
 
-// header returns the block's index header. What it first returns it returns
-// always, unless that is forgotten because it was damaged, so that a block takes
-// part in all answers of a querier or in none: order and labels are decided by earlier answers. Only the end of ctx is not
-// remembered.
+// header returns the block's index header. What it first returns it returns always,
+// so that a block takes part in all answers of a querier or in none: order and labels
+// are decided by earlier answers. Exceptions are a header that was damaged, one that
+// was missing, for a second look, and the end of ctx.
 func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 	r.mu.Lock()
 	opened, err := r.opened, r.err
@@ -65,8 +66,8 @@ func (r *blockReader) remember(opened *indexheader.Reader, err error) (*indexhea
 	return r.opened, r.err
 }
 
-// repeated runs read, and once more with a new header if the one it used turned
-// out to be damaged, and once more if what was read makes no sense: a byte may have turned
+// repeated runs read, once more with a new header if the one it used turned out to
+// be damaged, and once more if what was read makes no sense: a byte may have turned
 // on its way. A fault that then is left is the object's.
 func (r *blockReader) repeated(ctx context.Context, read func(context.Context) error) error {
 	err := read(ctx)
@@ -101,6 +102,17 @@ func (r *blockReader) forget(damaged *indexheader.Reader) {
 	r.damaged = damaged
 	if r.opened == damaged {
 		r.opened = nil
+	}
+}
+
+// forgetMissing makes the next call of header ask again for one that was missing. It
+// does so once: a bucket that goes on changing its mind must not have the block in some
+// answers of the querier and not in others.
+func (r *blockReader) forgetMissing() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.again && errors.Is(r.err, ErrMissing) {
+		r.err, r.again = nil, true
 	}
 }
 

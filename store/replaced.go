@@ -10,7 +10,6 @@ import (
 
 	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/readcost"
-	"github.com/varve-tsdb/varve/objstore"
 )
 
 // answer runs read on the block. If the block has left the bucket meanwhile, as
@@ -32,6 +31,7 @@ func (r *blockReader) answer(ctx context.Context, read func(context.Context, *bl
 			return r.heirs(ctx, fault, read)
 		}
 		// The view says it must be there. It may have come back meanwhile.
+		r.forgetMissing()
 		err = r.repeated(ctx, func(ctx context.Context) error { return read(ctx, r) })
 		if fault, ok = r.block.faultIn(err); !ok {
 			return err
@@ -89,8 +89,7 @@ func (b *openBlock) hasLeft(ctx context.Context) (bool, error) {
 	if err != nil || there {
 		return false, err
 	}
-	// What a pass over the bucket takes is for all queries, and on no one's account.
-	err = b.src.refresh(objstore.WithAccount(ctx, nil))
+	err = b.src.refresh(ctx)
 	return b.gone.Load(), err
 }
 

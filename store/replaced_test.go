@@ -1,17 +1,21 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/varve-tsdb/varve/block"
 	"github.com/varve-tsdb/varve/internal/blocktest"
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
@@ -150,4 +154,76 @@ func TestDeletedBlockIsMissed(t *testing.T) {
 			mustRead(t, b, 0, 1999, equal("cluster", "eu"))
 		})
 	}
+}
+
+// deafLists is a bucket whose lists hang, whatever their context says, once it is deaf.
+type deafLists struct {
+	*objstoretest.Memory
+	deaf    atomic.Bool
+	release chan struct{}
+}
+
+func (b *deafLists) IterWithAttributes(ctx context.Context, dir string, f func(objstore.IterObjectAttributes) error, opts ...objstore.IterOption) error {
+	if b.deaf.Load() {
+		<-b.release
+	}
+	return b.Memory.IterWithAttributes(ctx, dir, f, opts...)
+}
+
+// A read that finds a block gone looks at the bucket anew, and ends soon after its
+// context does though that hangs; nor does Close wait for it, or a later Sync, unless
+// the Fetcher does.
+func TestBucketThatHangsWhileABlockIsMissed(t *testing.T) {
+	for name, own := range map[string]bool{"default": false, "of the host": true} {
+		t.Run("fetcher "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { hangWhileABlockIsMissed(t, own) })
+		})
+	}
+}
+
+func hangWhileABlockIsMissed(t *testing.T, own bool) {
+	memory, middle := threeBlocks(t)
+	bkt := &deafLists{Memory: memory, release: make(chan struct{})}
+	opts := Options{}
+	if own {
+		opts.Fetcher = listing{bkt}
+	}
+	b := openOver(t, bkt, t.TempDir(), opts)
+	blocktest.Remove(t, memory, middle)
+	bkt.deaf.Store(true)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	began := time.Now()
+	_, _, err := read(ctx, b, 0, 299, equal("cluster", "eu"))
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second+2*grace {
+		t.Errorf("a read with ten seconds ends after %s: %v", took, err)
+	}
+	// One that has more time is told of the fault.
+	began = time.Now()
+	_, warnings, err := read(partial(t.Context()), b, 0, 299, equal("cluster", "eu"))
+	if took := time.Since(began); err != nil || len(warnings) != 1 || took > 2*refreshTimeout+2*grace {
+		t.Errorf("a read without an end ends after %s: %v, %v", took, warnings.AsErrors(), err)
+	}
+	if own {
+		bkt.deaf.Store(false)
+		if err := b.Sync(t.Context()); err != nil {
+			t.Errorf("a Sync after that: %v", err)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	close(bkt.release)
+}
+
+// listing is a Fetcher that keeps nothing.
+type listing struct{ bkt objstore.BucketReader }
+
+func (f listing) Fetch(ctx context.Context) (*block.View, error) {
+	fetcher, err := block.NewFetcher(f.bkt, block.FetcherOptions{NoIndex: true})
+	if err != nil {
+		return nil, err
+	}
+	return fetcher.Fetch(ctx)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/varve-tsdb/varve/internal/blocktest"
 	"github.com/varve-tsdb/varve/internal/indexheader"
 	"github.com/varve-tsdb/varve/internal/readopts"
+	"github.com/varve-tsdb/varve/internal/sortedsets"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
 
@@ -202,6 +203,31 @@ func TestResolutionsAreStitched(t *testing.T) {
 		if c.coarser != (note != nil) {
 			t.Errorf("%s at %s: note %v", c.function, c.most, note)
 		}
+	}
+}
+
+// Where a finer resolution takes over inside of a chunk, what is left of that is known
+// to be downsampled: another source that has the raw samples of its time counts alone.
+func TestWhatIsCutOfAChunkIsStillDownsampled(t *testing.T) {
+	b := openOver(t, twoResolutions(t), t.TempDir(), Options{})
+	raw := objstoretest.NewMemory()
+	blocktest.Put(t, raw, blocktest.Block{External: labels.FromStrings("cluster", "eu"), Series: []blocktest.Series{
+		{Labels: labels.FromStrings("__name__", "g"), Samples: blocktest.Floats(45*minute, hour, minute, 45)},
+	}})
+	var sets []storage.ChunkSeriesSet
+	for _, b := range []*Bucket{b, openOver(t, raw, t.TempDir(), Options{})} {
+		q, err := b.ChunkQuerier(0, 3*hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer q.Close()
+		hints := &storage.SelectHints{Start: 0, End: 3 * hour, Func: "max_over_time"}
+		sets = append(sets, q.Select(t.Context(), true, hints, equal("__name__", "g")))
+	}
+	got, _, err := text(aggrchunk.FinestFirst(sortedsets.Merge(sets...)))
+	// Nine windows of five minutes, and from there each minute.
+	if n := strings.Count(got, ":"); err != nil || n != 9+15+120 {
+		t.Errorf("%d samples: %s, %v", n, got, err)
 	}
 }
 

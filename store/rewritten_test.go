@@ -1,9 +1,12 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,5 +168,57 @@ func TestContentVersionByListAndByIndex(t *testing.T) {
 	reconcile(t, memory)
 	if byIndex := openOver(t, memory, t.TempDir(), Options{}).set.streams[0].blocks[0].content; byIndex != byList {
 		t.Errorf("version %s by the index, %s by a list", byIndex, byList)
+	}
+}
+
+// heldIndex is a bucket that keeps back the first that is read of an index.
+type heldIndex struct {
+	*objstoretest.Memory
+	once        sync.Once
+	read, after chan struct{} // closed when it was read, and when it may go on
+}
+
+func (b *heldIndex) GetRange(ctx context.Context, name string, off, length int64) (io.ReadCloser, error) {
+	r, err := b.Memory.GetRange(ctx, name, off, length)
+	if strings.HasSuffix(name, "/index") {
+		b.once.Do(func() {
+			close(b.read)
+			<-b.after
+		})
+	}
+	return r, err
+}
+
+// TestIndexReplacedWhileItsHeaderIsMade has an index written anew when a header has
+// been read of the one before, and is not there yet.
+func TestIndexReplacedWhileItsHeaderIsMade(t *testing.T) {
+	memory := objstoretest.NewMemory()
+	id := blocktest.Put(t, memory, twin("a", 1))
+	bkt := &heldIndex{Memory: memory, read: make(chan struct{}), after: make(chan struct{})}
+	dir := t.TempDir()
+	b := openOver(t, bkt, dir, Options{})
+	answer := make(chan string)
+	go func() {
+		got, _, err := read(t.Context(), b, 0, 1000, like("n", ".+"))
+		if err != nil {
+			t.Error(err)
+		}
+		answer <- got
+	}()
+	<-bkt.read
+	replace(t, memory, twin("b", 2))
+	attributes, err := memory.Attributes(t.Context(), block.IndexObject(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := pinned(t, b, id)
+	defer known.release()
+	known.rewritten.Store(attributes.LastModified.UnixNano())
+	known.header.forget()
+	close(bkt.after)
+	got := <-answer
+	b.src.running.Wait()
+	if mustRead(t, b, 0, 1000, like("n", ".+")) != got || strings.Count(got, `n="b`) != 60 {
+		t.Errorf("it answers\n%.100s", got)
 	}
 }

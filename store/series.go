@@ -129,19 +129,19 @@ func (r *seriesReader) each(ctx context.Context, refs []seriesRef, use func([]se
 				return err
 			}
 			began := time.Now()
-			batch, n, err := r.batch(bodies)
+			decoded, n, err := r.decode(bodies)
 			cost.End()
 			cost.Took(readcost.Decode, time.Since(began))
 			if err != nil {
 				return r.block.indexFault(ctx, r.header, err)
 			}
 			bodies = bodies[n:]
-			if len(batch) == 0 {
+			if len(decoded) == 0 {
 				continue
 			}
-			r.block.src.metrics.series.Add(float64(len(batch)))
-			cost.Read(len(batch), 0)
-			if err := use(batch); err != nil {
+			r.block.src.metrics.series.Add(float64(len(decoded)))
+			cost.Read(len(decoded), 0)
+			if err := use(decoded); err != nil {
 				return err
 			}
 		}
@@ -149,10 +149,10 @@ func (r *seriesReader) each(ctx context.Context, refs []seriesRef, use func([]se
 	return nil
 }
 
-// batch decodes as many entries as fit into a batch, and says how many that
+// decode makes series of as many entries as fit into a batch, and says how many that
 // were.
-func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error) {
-	var symbols [][]uint32 // of each series of the batch
+func (r *seriesReader) decode(bodies [][]byte) (decoded []series, n int, err error) {
+	var symbols [][]uint32 // of each series
 	var at []int           // and where its entry is
 	var e seriesEntry
 	size := int64(0)
@@ -165,7 +165,7 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 		n++
 		if openEnd && len(e.chunks) > 0 {
 			// Where the next series' chunks begin. It need not be wanted itself.
-			ends := batch[len(batch)-1].ends
+			ends := decoded[len(decoded)-1].ends
 			ends[len(ends)-1] = e.chunks[0].Ref
 			openEnd = false
 		}
@@ -177,27 +177,38 @@ func (r *seriesReader) batch(bodies [][]byte) (batch []series, n int, err error)
 			s.chunks, s.ends = r.want.chunks(e.chunks)
 			openEnd = s.ends[len(s.ends)-1] == 0
 		}
-		batch, symbols, at = append(batch, s), append(symbols, slices.Clone(e.symbols)), append(at, n-1)
+		decoded, symbols, at = append(decoded, s), append(symbols, slices.Clone(e.symbols)), append(at, n-1)
 		size += s.memory() + int64(len(e.symbols))*16
 	}
-	if err := r.resolve(symbols); err != nil {
+	labelled, err := r.label(decoded, symbols)
+	if err != nil {
 		return nil, 0, err
 	}
-	last := r.last
-	size = 0 // of labels from here on
-	for i := range batch {
-		r.pace.Step()
-		if batch[i].labels, err = r.labels(symbols[i]); err != nil {
-			return nil, 0, err
-		}
-		// Few symbols can make many long labels.
-		if size += int64(batch[i].labels.ByteSize()); i > 0 && size > mostLabels {
-			r.last = last
-			return r.satisfying(batch[:i:i]), at[i], nil
-		}
-		last = batch[i].labels
+	if labelled < len(decoded) {
+		decoded, n = decoded[:labelled:labelled], at[labelled]
 	}
-	return r.satisfying(batch), n, nil
+	return r.satisfying(decoded), n, nil
+}
+
+// label gives series their labels, of which they have the symbols, and says to how
+// many: few symbols can make many long labels.
+func (r *seriesReader) label(decoded []series, symbols [][]uint32) (n int, err error) {
+	if err := r.resolve(symbols); err != nil {
+		return 0, err
+	}
+	last, size := r.last, int64(0)
+	for i := range decoded {
+		r.pace.Step()
+		if decoded[i].labels, err = r.labels(symbols[i]); err != nil {
+			return 0, err
+		}
+		if size += int64(decoded[i].labels.ByteSize()); i > 0 && size > mostLabels {
+			r.last = last
+			return i, nil
+		}
+		last = decoded[i].labels
+	}
+	return len(decoded), nil
 }
 
 // satisfying leaves of decoded series those that satisfy what was postponed.

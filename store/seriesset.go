@@ -29,17 +29,17 @@ type seriesSet struct {
 // start begins to read. readAhead is about how many bytes may be read before
 // they are asked for. When ctx ends, reading does, and the set fails; until then the
 // caller has to read the set to its end.
-func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, entry *entry, tally *tally, background func(func())) *seriesSet {
+func (r *blockReader) start(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, ticket *ticket, tally *tally, background func(func())) *seriesSet {
 	s := &seriesSet{cost: readcost.From(ctx), batches: make(chan batch, 1)}
 	background(func() {
 		defer close(s.batches)
-		defer entry.leave()
+		defer ticket.leave()
 		var sent progress
 		s.err = r.answer(ctx, func(ctx context.Context, reader *blockReader) error {
 			if reader != r {
 				want = want.narrowed(r.block)
 			}
-			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent, entry)
+			return reader.run(ctx, want, readAhead, matchers, s.batches, &sent, ticket)
 		})
 		tally.ended(sent, s.err)
 	})
@@ -52,11 +52,11 @@ const blockMemory = 64 << 10
 
 // run sends the series that answer the selection to out, and notes in sent how
 // far it has come. Up to there they are there already.
-func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- batch, sent *progress, entry *entry) error {
+func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, matchers []*labels.Matcher, out chan<- batch, sent *progress, ticket *ticket) error {
 	cost := readcost.From(ctx)
 	hold := readcost.Charge{Cost: cost, Use: readcost.PostingsInFlight}
 	defer hold.Free()
-	found, err := r.matching(ctx, want, matchers, entry, &hold)
+	found, err := r.matching(ctx, want, matchers, ticket, &hold)
 	if err != nil {
 		return err
 	}
@@ -69,15 +69,15 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	// were their batches smaller, so would be the reads of chunks.
 	chunkBytes, seriesBytes := readAhead/4, readAhead/4
 	group, ctx := errgroup.WithContext(ctx)
-	entries := make(chan []series, 1)
+	ahead := make(chan []series, 1)
 	group.Go(func() error {
-		defer close(entries)
+		defer close(ahead)
 		return newSeriesReader(r.block, found, want, seriesBytes, r.reach).each(ctx, found.refs, func(batch []series) error {
 			memory := memoryOfSeries(batch)
 			if err := cost.Take(readcost.SeriesInFlight, memory); err != nil {
 				return err
 			}
-			err := send(ctx, entries, batch)
+			err := send(ctx, ahead, batch)
 			if err != nil {
 				cost.Give(readcost.SeriesInFlight, memory)
 			}
@@ -86,7 +86,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 	})
 	group.Go(func() error {
 		chunks := chunkReader{r.block, want.form}
-		for decoded := range entries {
+		for decoded := range ahead {
 			if err := chunks.pass(ctx, decoded, chunkBytes, out, sent); err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func (r *blockReader) run(ctx context.Context, want selection, readAhead int64, 
 		return nil
 	})
 	err = group.Wait()
-	for left := range entries { // after an error
+	for left := range ahead { // after an error
 		cost.Give(readcost.SeriesInFlight, memoryOfSeries(left))
 	}
 	return err
@@ -134,21 +134,21 @@ type candidates struct {
 const valuesTried = 1024
 
 // matching returns the references of the series that may match, for a caller
-// that looks at their labels anyway, once entry lets the block in. Their memory is
+// that looks at their labels anyway, once the ticket lets the block in. Their memory is
 // in hold.
-func (r *blockReader) matching(ctx context.Context, want selection, matchers []*labels.Matcher, entry *entry, hold *readcost.Charge) (found candidates, err error) {
+func (r *blockReader) matching(ctx context.Context, want selection, matchers []*labels.Matcher, ticket *ticket, hold *readcost.Charge) (found candidates, err error) {
 	header, err := r.header(ctx)
 	if err != nil {
 		return found, err
 	}
 	lists := readcost.Charge{Cost: hold.Cost, Use: readcost.PostingsInFlight}
 	defer lists.Free()
-	costs := planCosts{entry: averageEntry(header), free: gapLimit, values: valuesTried}
+	costs := planCosts{look: averageEntry(header), free: gapLimit, values: valuesTried}
 	plan, err := planPostings(header, matchers, costs, &lists)
 	if err != nil {
 		return found, r.block.indexFault(ctx, header, err)
 	}
-	if err := entry.wait(ctx, r.block.least(header, plan, want, r.without)); err != nil || plan.empty {
+	if err := ticket.wait(ctx, r.block.least(header, plan, want, r.without)); err != nil || plan.empty {
 		return found, err
 	}
 	if err := hold.Take(blockMemory); err != nil {

@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -13,24 +11,31 @@ import (
 	"github.com/varve-tsdb/varve/block"
 )
 
-// What becomes of a complete block, as metrics call it.
-const (
-	stateServed     = "served"
-	stateUnreadable = "unreadable"
-)
-
 // Sync makes one pass: it finds out which blocks the bucket holds, opens those
 // that are new and lets go of those that are gone. It reads metas only. If it
 // fails the blocks known so far go on being served. Passes do not overlap.
 func (b *Bucket) Sync(ctx context.Context) error {
+	if err := b.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer b.giveTurn()
+	if err := b.sync(ctx, b.fetcher.Fetch); err != nil {
+		return err
+	}
+	b.lookAtSuspects(ctx)
+	return nil
+}
+
+func (b *Bucket) takeTurn(ctx context.Context) error {
 	select {
 	case b.syncing <- struct{}{}:
-		defer func() { <-b.syncing }()
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return b.sync(ctx, b.fetcher.Fetch)
 }
+
+func (b *Bucket) giveTurn() { <-b.syncing }
 
 // rechecker is a Fetcher that may believe what it should not when a block is not
 // there any more.
@@ -38,26 +43,42 @@ type rechecker interface {
 	Recheck(ctx context.Context) (*block.View, error)
 }
 
+// refreshTimeout is how long a pass may take that a read has caused. The reads that
+// wait for it go on without what it would have told.
+const refreshTimeout = time.Minute
+
 // refresh is a Sync after a block has turned out to be gone. It is left out if one
-// has begun and succeeded since the call.
+// has begun and succeeded since the call. Others may wait for the same pass, and none
+// for a bucket that does not answer, so that it ends neither with ctx nor much later
+// than its own time.
 func (b *Bucket) refresh(ctx context.Context) error {
 	asked := time.Now()
-	select {
-	case b.syncing <- struct{}{}:
-		defer func() { <-b.syncing }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	_, err := abandonable(ctx, func() (struct{}, error) {
+		ctx, cancel := context.WithTimeout(b.life, refreshTimeout)
+		defer cancel()
+		return struct{}{}, b.refreshSince(ctx, asked)
+	})
+	return err
+}
+
+func (b *Bucket) refreshSince(ctx context.Context, asked time.Time) error {
+	if err := b.takeTurn(ctx); err != nil {
+		return err
 	}
+	defer b.giveTurn()
 	if b.began.After(asked) {
 		return nil
 	}
+	fetch := b.fetcher.Fetch
 	if f, ok := b.fetcher.(rechecker); ok {
-		return b.sync(ctx, f.Recheck)
+		fetch = f.Recheck
 	}
-	return b.sync(ctx, b.fetcher.Fetch)
+	return b.sync(ctx, func(ctx context.Context) (*block.View, error) {
+		return abandonable(ctx, func() (*block.View, error) { return fetch(ctx) })
+	})
 }
 
-// sync makes a pass. The token is held.
+// sync brings the view up to date. It is the caller's turn.
 func (b *Bucket) sync(ctx context.Context, fetch func(context.Context) (*block.View, error)) error {
 	began := time.Now()
 	b.metrics.syncs.Inc()
@@ -71,7 +92,6 @@ func (b *Bucket) sync(ctx context.Context, fetch func(context.Context) (*block.V
 	}
 	b.began = began
 	b.metrics.lastSync.SetToCurrentTime()
-	b.lookAtSuspects(ctx)
 	if !b.cleaned {
 		b.cleaned = true
 		b.clean(view)
@@ -98,108 +118,6 @@ func (b *Bucket) lookAtSuspects(ctx context.Context) {
 		if s.object == s.block.indexObject() {
 			s.block.header.forget()
 		}
-	}
-}
-
-// apply makes the blocks of view those that are served.
-func (b *Bucket) apply(view *block.View) bool {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return false
-	}
-	old := map[ulid.ULID]*openBlock{}
-	if b.set != nil {
-		for _, s := range b.set.streams {
-			for _, block := range s.blocks {
-				old[block.id] = block
-			}
-		}
-	}
-	next := make([]*openBlock, 0, len(view.Blocks))
-	var changed []*openBlock
-	opened := 0
-	for _, m := range view.Blocks {
-		written := view.DataWritten(m.ULID)
-		if known := old[m.ULID]; known != nil {
-			same := known.content == contentVersion(m, written)
-			if same && known.described(m) {
-				next = append(next, known)
-				delete(old, m.ULID)
-				continue
-			}
-			if !same {
-				changed = append(changed, known)
-			}
-		}
-		opened++
-		next = append(next, newOpenBlock(m, written, b.src, b.dir))
-	}
-	var broken []*BlockError
-	var lost []ulid.ULID
-	for _, p := range view.Partial {
-		// Without a meta.json there is no block yet, or none any more.
-		if errors.Is(p.Err, block.ErrMetaNotFound) {
-			if old[p.ID] != nil {
-				lost = append(lost, p.ID)
-			}
-			continue
-		}
-		// A block whose meta.json just could not be read this time is not
-		// gone, and one that was known has not changed.
-		if known := old[p.ID]; known != nil {
-			next = append(next, known)
-			delete(old, p.ID)
-			continue
-		}
-		broken = append(broken, unreadable(p))
-	}
-	news := broken
-	if b.set != nil {
-		news = notIn(b.set.unreadable, broken)
-	}
-	b.set = newBlockSet(next)
-	b.set.unreadable = broken
-	b.mu.Unlock()
-
-	for _, block := range changed {
-		block.header.forget() // of an index that is not there any more
-	}
-	for _, block := range old {
-		block.drop()
-	}
-	b.metrics.blocks.WithLabelValues(stateServed).Set(float64(len(next)))
-	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(broken)))
-	b.report(opened, len(old), len(next), news, lost)
-	return true
-}
-
-// notIn returns those of broken that were not reported before in the same
-// words: a block that stays broken is news once.
-func notIn(before, broken []*BlockError) (news []*BlockError) {
-	for _, err := range broken {
-		if !slices.ContainsFunc(before, func(e *BlockError) bool { return e.Block == err.Block && e.Error() == err.Error() }) {
-			news = append(news, err)
-		}
-	}
-	return news
-}
-
-// report logs what a pass has changed. broken are blocks that cannot be read
-// since then, lost are those that were served and have no meta.json any more.
-func (b *Bucket) report(opened, dropped, served int, broken []*BlockError, lost []ulid.ULID) {
-	for _, err := range broken {
-		b.opts.Logger.Warn("a block cannot be served", "err", err)
-	}
-	for _, id := range lost {
-		b.opts.Logger.Info("a block is no longer served: its meta.json is gone while other objects of it are there, "+
-			"as while it is being deleted; if nobody is doing that, restore it", "bucket", b.name(), "block", id, "object", block.MetaObject(id))
-	}
-	if dropped > 0 && served == 0 {
-		b.opts.Logger.Warn("all blocks have left the bucket", "bucket", b.name(), "dropped", dropped)
-	}
-	if opened+dropped > 0 {
-		b.opts.Logger.Info("synced the blocks of the bucket", "bucket", b.name(), "opened", opened, "dropped", dropped, "served", served)
 	}
 }
 

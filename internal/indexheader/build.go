@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,7 +49,7 @@ type BuildOptions struct {
 // Build writes the header of index as the file path, whose directory must
 // exist. On an error nothing is left at path that was not there before. Errors
 // of index come back wrapped; a *CorruptError or *UnsupportedError says that
-// the index itself is at fault.
+// the index itself is at fault, a *LocalError that the file is.
 //
 // What opts say about the index is checked: if it is wrong, Build finds out by
 // itself.
@@ -63,25 +61,24 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 	if size < indexStart+indexTOCSize {
 		return &CorruptError{What: fmt.Sprintf("the index has only %d bytes", size), Err: ErrTruncated}
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
+	f, err := createDraft(path)
 	if err != nil {
-		return fmt.Errorf("create index header: %w", err)
+		return err
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+			f.discard()
 		}
 	}()
 	if err := fill(ctx, index, size, opts, f); err != nil {
 		return err
 	}
-	return commit(f, path, opts.Made)
+	return f.commit(path, opts.Made)
 }
 
 // fill reads the parts of the index into f, and puts around them what makes a
 // header of them.
-func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os.File) error {
+func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *draft) error {
 	whole := max(opts.Whole, WholeIndex)
 	if size > whole && opts.Sections.fit(size) {
 		t, err := copySections(ctx, index, size, opts.Sections, f)
@@ -92,8 +89,8 @@ func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os
 			return err
 		}
 		// Whoever told the sections was wrong, or the index is: to be found out.
-		if err := f.Truncate(0); err != nil {
-			return fmt.Errorf("write index header: %w", err)
+		if err := f.truncate(); err != nil {
+			return err
 		}
 	}
 	tail, err := readTail(ctx, index, size, whole)
@@ -110,32 +107,6 @@ func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os
 	return frame(t, size, f)
 }
 
-// commit checks what was written, then gives it its name. Nothing is synced: a
-// header that a power failure cut off fails the checks of Open and is built
-// again, which is cheaper than that the first query of each block waits for the
-// disk.
-func commit(f *os.File, path string, made time.Time) error {
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
-	if _, err := newReader(f, info.Size()); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
-	if !made.IsZero() {
-		if err := os.Chtimes(f.Name(), made, made); err != nil {
-			return fmt.Errorf("write index header: %w", err)
-		}
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
-	return nil
-}
-
 func readTail(ctx context.Context, index Index, size, whole int64) ([]byte, error) {
 	length := size
 	if size > whole {
@@ -146,7 +117,7 @@ func readTail(ctx context.Context, index Index, size, whole int64) ([]byte, erro
 
 // copyParts fills f. Parts of the index that tail does not hold are read side
 // by side.
-func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte, f *os.File) error {
+func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte, f *draft) error {
 	tailStart := size - int64(len(tail))
 	// The index's first bytes come along with the symbols that follow them, are
 	// looked at, and then covered by the prelude.
@@ -169,27 +140,24 @@ func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte,
 			})
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
-	return nil
+	return group.Wait()
 }
 
 // frame looks at the index's first bytes, which are in f before its symbols, and
 // covers them by the prelude; and writes the trailer.
-func frame(t toc, size int64, f *os.File) error {
+func frame(t toc, size int64, f *draft) error {
 	head := make([]byte, indexStart)
 	if _, err := f.ReadAt(head, preludeSize-t.symbols); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return err
 	}
 	if err := checkIndexStart(head); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(t.prelude(head[4]), 0); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return err
 	}
 	if _, err := f.WriteAt(t.trailer(), t.tablePosition()+size-t.postingsTable); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return err
 	}
 	return nil
 }
@@ -223,6 +191,9 @@ func copyRange(ctx context.Context, index Index, off, length int64, w io.Writer)
 	}
 	defer r.Close()
 	n, err := io.Copy(w, io.LimitReader(r, length))
+	if errors.As(err, new(*LocalError)) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("read %d bytes at %d: %w", length, off, err)
 	}

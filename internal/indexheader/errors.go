@@ -31,6 +31,19 @@ func corrupt(format string, args ...any) error {
 	return &CorruptError{What: fmt.Sprintf(format, args...)}
 }
 
+// LocalError says that the file of a header could not be written, as on a disk that is
+// full. It says nothing about the index.
+type LocalError struct {
+	// Err is the cause, which names the file.
+	Err error
+}
+
+func (e *LocalError) Error() string {
+	return e.Err.Error() + ": see to the local disk, which may be full"
+}
+
+func (e *LocalError) Unwrap() error { return e.Err }
+
 // UnsupportedError says that an index has a version this package does not
 // read.
 type UnsupportedError struct {

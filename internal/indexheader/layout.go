@@ -64,6 +64,20 @@ func (t toc) seriesEnd() int64 {
 	return t.postings
 }
 
+// postingsEnd is where the last postings list, which begins at last, ends at the
+// latest: where the next section begins. That is the label offset table in what
+// Prometheus wrote up to v0.303, and the postings offset table since it leaves the
+// other out. By the format any padding may come before it.
+func (t toc) postingsEnd(last int64) int64 {
+	end := t.postingsTable
+	for _, at := range []int64{t.labelIndices, t.labelOffsets} {
+		if last < at && at < end {
+			end = at
+		}
+	}
+	return end
+}
+
 // prelude makes the bytes before the symbol table.
 func (t toc) prelude(indexVersion byte) []byte {
 	b := make([]byte, 0, preludeSize)

@@ -95,7 +95,8 @@ func (r *Reader) loadPostings(limit int64) error {
 	if l.lastOffset > r.toc.postingsTable {
 		return corrupt("a postings list lies behind its section")
 	}
-	l.finish(r.toc.postingsTable)
+	r.postingsEnd = r.toc.postingsEnd(l.lastOffset)
+	l.finish(r.postingsEnd)
 	return nil
 }
 

@@ -39,7 +39,9 @@ type Reader struct {
 	names    []string // of labels, sorted, without the empty one
 	postings map[string]*labelEntries
 	all      Range
-	tableEnd int64 // position in the file where the table's entries end
+	// postingsEnd is where the last postings list ends in the index at the latest.
+	postingsEnd int64
+	tableEnd    int64 // position in the file where the table's entries end
 }
 
 // labelEntries says where the table's entries of one label name are.
@@ -168,6 +170,11 @@ func (r *Reader) LabelNames() []string { return r.names }
 
 // AllPostings is where the list of all series lies in the index.
 func (r *Reader) AllPostings() Range { return r.all }
+
+// PostingsEnd is where the postings lists end in the index. The range of a list that
+// ends there may be longer than the list, since sections may be padded; those of all
+// others are exact.
+func (r *Reader) PostingsEnd() int64 { return r.postingsEnd }
 
 // Check reads the whole file again and holds it against its checksums, for a
 // caller that has reason to doubt it: between Open and now the file may have

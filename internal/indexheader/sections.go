@@ -2,9 +2,7 @@ package indexheader
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -52,7 +50,7 @@ func (s Sections) fit(size int64) bool {
 
 // copySections fills f by the parts that s names, and returns the table of
 // contents. It returns an error if that names others.
-func copySections(ctx context.Context, index Index, size int64, s Sections, f *os.File) (toc, error) {
+func copySections(ctx context.Context, index Index, size int64, s Sections, f *draft) (toc, error) {
 	headAt := int64(preludeSize - indexStart)
 	tableAt := headAt + s.Series
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -63,11 +61,11 @@ func copySections(ctx context.Context, index Index, size int64, s Sections, f *o
 		return copyRange(groupCtx, index, s.PostingsTable, size-s.PostingsTable, io.NewOffsetWriter(f, tableAt))
 	})
 	if err := group.Wait(); err != nil {
-		return toc{}, fmt.Errorf("write index header: %w", err)
+		return toc{}, err
 	}
 	end := make([]byte, indexTOCSize)
 	if _, err := f.ReadAt(end, tableAt+size-s.PostingsTable-indexTOCSize); err != nil {
-		return toc{}, fmt.Errorf("write index header: %w", err)
+		return toc{}, err
 	}
 	t, err := parseTOC(end, size)
 	if err == nil && (t.series != s.Series || t.postingsTable != s.PostingsTable || t.symbols != indexStart) {
