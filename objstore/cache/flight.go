@@ -18,9 +18,9 @@ type flights struct {
 	cache   *shared
 	writing sync.WaitGroup // what is being written to disk
 
-	mu     sync.Mutex // guards what follows, and flight.waiters
+	mu     sync.Mutex // guards what follows, and waiters and outdated of flights
 	byPage map[pageKey]*flight
-	live   map[*flight]struct{} // those that fetch
+	live   map[*flight]struct{} // those that fetch or are being written to disk
 	closed bool                 // nothing more is written
 }
 
@@ -30,7 +30,10 @@ type flight struct {
 	req     objstore.RangesRequest
 	numbers []int64 // of the pages that somebody wants, ascending
 	waiters int
-	cancel  context.CancelFunc
+	// outdated: what is remembered of the object was forgotten since this began, so
+	// that it may bring what was to be forgotten. Only those that wait get it.
+	outdated bool
+	cancel   context.CancelFunc
 
 	done chan struct{} // closed when what follows is set
 	err  error
@@ -130,14 +133,12 @@ func (f *flights) start(ctx context.Context, r *read, pages []int) *flight {
 		defer cancel()
 		one.err = one.fetch(ctx)
 		kept := one.kept()
-		for _, p := range kept {
-			f.cache.memory.put(pageKey{one.object, p.number}, p.content)
-		}
 		// Who has heard of the pages and then calls Close finds them on disk.
-		if write := f.landed(one); write {
+		if write := f.landed(one, kept); write {
 			defer f.writing.Done()
 			close(one.done)
 			f.cache.disk.write(one.object, kept)
+			f.written(one, kept)
 			return
 		}
 		close(one.done)
@@ -145,17 +146,47 @@ func (f *flights) start(ctx context.Context, r *read, pages []int) *flight {
 	return one
 }
 
-// landed notes that a flight has fetched what it will, and says whether that is
-// to be written to disk: then f.writing waits for it.
-func (f *flights) landed(one *flight) (write bool) {
+// landed notes that a flight has fetched what it will, remembers it in memory, and
+// says whether it is to be written to disk: then f.writing waits for that.
+func (f *flights) landed(one *flight, kept []page) (write bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remove(one)
-	delete(f.live, one)
-	if !f.closed {
-		f.writing.Add(1)
+	if !one.outdated {
+		for _, p := range kept {
+			f.cache.memory.put(pageKey{one.object, p.number}, p.content)
+		}
 	}
-	return !f.closed
+	if f.closed || one.outdated {
+		delete(f.live, one)
+		return false
+	}
+	f.writing.Add(1)
+	return true
+}
+
+// written takes pages off the disk again that were to be forgotten while they were
+// being written.
+func (f *flights) written(one *flight, pages []page) {
+	f.mu.Lock()
+	outdated := one.outdated
+	delete(f.live, one)
+	f.mu.Unlock()
+	if n := len(pages); outdated && n > 0 {
+		f.cache.disk.forget(one.object, pages[0].number, pages[n-1].number)
+	}
+}
+
+// outdate has nothing remembered of what is being read of an object. It goes before
+// forgetting what is remembered: then neither brings it back.
+func (f *flights) outdate(object objectID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for one := range f.live {
+		if one.object == object {
+			one.outdated = true
+		}
+	}
 }
 
 // remove lets nobody join any more. f.mu is held.
