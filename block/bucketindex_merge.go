@@ -10,10 +10,21 @@ import (
 // mergeIndex returns what all objects of an index say together, sorted by ULID.
 // It does not depend on their order.
 //
-// A block is there if any object says so that no other one replaces, and has
-// the markers that any says it has: who wrote an object did not know of those
-// written at the same time. That a block is gone counts against bases only, and
-// against none that replaces what says so: its block was put back since.
+// A base lists the blocks of the bucket as of one moment. A delta lists the blocks
+// that one writer has put there since, and those it has deleted: its "gone". Both
+// name the objects whose news they contain, and these are left out. Of the rest:
+//
+//   - A block is there if a delta lists it, or if a base does and no delta has it gone.
+//   - It has every marker that any of them lists.
+//
+// For example, the base lists A and B. Then writer P deletes A, and writer Q ships C:
+// P's delta has A gone, Q's lists C, and together they say B and C. Now Q puts A back:
+// its delta lists A and C, and A is there, though P's goes on having it gone.
+//
+// The same two deltas come of it if Q puts A back before P deletes it, since writers
+// do not know of each other. Then they are wrong until the next Reconcile, whose base
+// replaces both: to show a block that is gone costs its reader a request, which tells
+// it so, and to hide one that is there would tear a hole into answers.
 func mergeIndex(objects []*indexObject) []Entry {
 	objects = notReplaced(objects)
 	put, gone := map[ulid.ULID]bool{}, map[ulid.ULID]bool{}

@@ -40,15 +40,16 @@ func (r *indexReader) list(ctx context.Context) ([]indexName, error) {
 // the others. It leaves out what the newest base replaces, should that still be
 // there: where nothing can be deleted that is a lot.
 func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObject, error) {
+	l := newIndexLoad(r.bkt)
 	if bases(names) < 2 {
-		return r.loadAll(ctx, names)
+		return r.loadAll(ctx, l, names)
 	}
 	newest, _ := newestBase(names)
 	base := r.objects[newest]
 	if base == nil {
 		var err error
-		if base, err = readIndexObject(ctx, r.bkt, newest); err != nil {
-			return r.loadAll(ctx, names) // the others may still know metas
+		if base, err = l.read(ctx, newest); err != nil {
+			return r.loadAll(ctx, l, names) // the others may still know metas
 		}
 		if r.objects == nil {
 			r.objects = map[indexName]*indexObject{}
@@ -59,7 +60,7 @@ func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObje
 	for _, n := range base.replaced {
 		replaced[n] = true
 	}
-	return r.loadAll(ctx, slices.DeleteFunc(slices.Clone(names), func(n indexName) bool { return replaced[n] }))
+	return r.loadAll(ctx, l, slices.DeleteFunc(slices.Clone(names), func(n indexName) bool { return replaced[n] }))
 }
 
 func bases(names []indexName) (n int) {
@@ -72,16 +73,21 @@ func bases(names []indexName) (n int) {
 }
 
 // loadAll is load of all that is named.
-func (r *indexReader) loadAll(ctx context.Context, names []indexName) ([]*indexObject, error) {
+func (r *indexReader) loadAll(ctx context.Context, l *indexLoad, names []indexName) ([]*indexObject, error) {
 	objects, errs := make([]*indexObject, len(names)), make([]error, len(names))
 	var g errgroup.Group
 	g.SetLimit(32)
 	for i, name := range names {
 		if objects[i] = r.objects[name]; objects[i] != nil {
+			l.has(objects[i])
+		}
+	}
+	for i, name := range names {
+		if objects[i] != nil {
 			continue
 		}
 		g.Go(func() error {
-			objects[i], errs[i] = readIndexObject(ctx, r.bkt, name)
+			objects[i], errs[i] = l.read(ctx, name)
 			return nil
 		})
 	}
@@ -95,14 +101,6 @@ func (r *indexReader) loadAll(ctx context.Context, names []indexName) ([]*indexO
 		}
 	}
 	return loaded, errors.Join(errs...)
-}
-
-func readIndexObject(ctx context.Context, bkt objstore.BucketReader, name indexName) (*indexObject, error) {
-	b, err := readObject(ctx, bkt, name.String())
-	if err != nil {
-		return nil, err
-	}
-	return decodeIndex(name, b)
 }
 
 // indexUse says what became of an attempt to list a bucket by its index.
@@ -126,27 +124,67 @@ type indexLister struct {
 	metrics *fetcherMetrics
 
 	last indexUse
-	// newest is the base that was begun last of those that the last pass saw, and
-	// wrong one that turned out to be wrong. Before long another one replaces it.
-	newest, wrong indexName
+	// wrong is what the index said when the bucket was listed last and that list
+	// contradicts. An index that says so still or again is not believed: its base may
+	// be a new one that was begun before the bucket changed.
+	wrong map[ulid.ULID]Entry
 }
-
-// distrust has the index not be believed before somebody has reconciled it.
-func (l *indexLister) distrust() { l.wrong = l.newest }
 
 func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
 	objects, use, err := l.read(ctx, time.Now())
+	known := mergeIndex(objects)
+	if use == indexUsed && slices.ContainsFunc(known, l.isWrong) {
+		use = indexWrong
+	}
 	if ctx.Err() == nil {
 		l.report(use, err)
 	}
 	if use == indexUsed {
-		return mergeIndex(objects), nil
+		return known, nil
 	}
+	return l.look(ctx, known)
+}
+
+// recheck lists the bucket whatever the index says.
+func (l *indexLister) recheck(ctx context.Context) ([]Entry, error) {
+	objects, use, _ := l.read(ctx, time.Now()) // for its metas only
+	entries, err := l.look(ctx, mergeIndex(objects))
+	if err == nil && use == indexUsed && len(l.wrong) > 0 {
+		l.report(indexWrong, nil)
+	}
+	return entries, err
+}
+
+// look lists the bucket, and finds out what of the index is wrong. That was read
+// before, so that what the list does not have is gone.
+func (l *indexLister) look(ctx context.Context, known []Entry) ([]Entry, error) {
 	entries, err := l.sweep.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return withMetas(entries, objects), nil
+	there := make(map[ulid.ULID]Entry, len(entries))
+	for _, e := range entries {
+		there[e.ID] = e
+	}
+	l.wrong = map[ulid.ULID]Entry{}
+	for _, e := range known {
+		if e.HasMeta && !there[e.ID].sameUpload(e) {
+			l.wrong[e.ID] = e
+		}
+	}
+	return withMetas(entries, known), nil
+}
+
+func (l *indexLister) isWrong(e Entry) bool {
+	wrong, ok := l.wrong[e.ID]
+	return ok && wrong.sameUpload(e)
+}
+
+// sameUpload tells whether both are of a complete block, and as far as times tell
+// of the same upload and edit of it.
+func (e Entry) sameUpload(other Entry) bool {
+	same := func(a, b time.Time) bool { return a.IsZero() || b.IsZero() || a.Sub(b).Abs() < time.Second }
+	return e.HasMeta && other.HasMeta && same(e.MetaWritten, other.MetaWritten) && same(e.DataWritten, other.DataWritten)
 }
 
 // read returns the objects of the index. Those of one that is of no use as a
@@ -162,8 +200,7 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		if names, err = l.reader.list(ctx); err != nil {
 			return nil, indexUnreadable, err
 		}
-		found := false
-		if l.newest, found = newestBase(names); !found {
+		if bases(names) == 0 {
 			l.reader.objects = nil
 			return nil, indexAbsent, nil
 		}
@@ -177,8 +214,6 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		return objects, indexInvalid, err
 	case err != nil:
 		return objects, indexUnreadable, err
-	case l.newest == l.wrong:
-		return objects, indexWrong, nil
 	case !current(objects, now):
 		return objects, indexStale, nil
 	}
@@ -208,12 +243,12 @@ func current(objects []*indexObject, now time.Time) bool {
 
 // withMetas adds the metas that an index knows to a list of the bucket, if they
 // were written when the list says. Markers may have changed since.
-func withMetas(entries []Entry, objects []*indexObject) []Entry {
-	if len(objects) == 0 {
+func withMetas(entries, index []Entry) []Entry {
+	if len(index) == 0 {
 		return entries
 	}
-	known := map[ulid.ULID]Entry{}
-	for _, e := range mergeIndex(objects) {
+	known := make(map[ulid.ULID]Entry, len(index))
+	for _, e := range index {
 		known[e.ID] = e
 	}
 	for i, e := range entries {
