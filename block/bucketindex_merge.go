@@ -3,6 +3,7 @@ package block
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -36,7 +37,7 @@ func mergeIndex(objects []*indexObject) []Entry {
 		}
 		if !o.name.base {
 			for i := range o.entries {
-				put[o.entries[i].ID] = true
+				put[o.entries[i].ID] = put[o.entries[i].ID] || o.entries[i].HasMeta
 			}
 		}
 	}
@@ -95,8 +96,10 @@ func joinEntry(a, b Entry) Entry {
 	return a
 }
 
-// compareVersions orders what is known of the meta of one block: one of a later
-// upload, or written later, as when somebody has edited it, is the later.
+// compareVersions orders what is known of the meta of one block: what was written
+// later, by another upload or because somebody has edited it, is the later. The
+// bucket's time says so, which is one clock for all. Where it is not known the
+// uploader's must do.
 func compareVersions(a, b Entry) int {
 	switch {
 	case a.Meta != nil && b.Meta == nil:
@@ -104,9 +107,15 @@ func compareVersions(a, b Entry) int {
 	case a.Meta == nil && b.Meta != nil:
 		return -1
 	}
-	written := a.MetaWritten.Compare(b.MetaWritten)
 	if a.Meta == nil {
-		return written
+		return a.MetaWritten.Compare(b.MetaWritten)
 	}
-	return cmp.Or(a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime), written, cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
+	written := func(e Entry) time.Time {
+		if e.MetaWritten.IsZero() {
+			return e.Meta.Thanos.UploadTime
+		}
+		return e.MetaWritten
+	}
+	return cmp.Or(written(a).Compare(written(b)), a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime),
+		a.MetaWritten.Compare(b.MetaWritten), cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
 }

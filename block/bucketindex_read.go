@@ -276,7 +276,8 @@ func (l *indexLister) report(use indexUse, err error) {
 	case use == indexAbsent:
 		l.log.Debug("the bucket has no index, listing all of it")
 	case use == indexStale:
-		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy", "run a block.Shipper or a block.BucketIndex on the bucket, or delete the index")
+		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy",
+			"run a block.Shipper or a block.BucketIndex on the bucket, or delete the index; if one runs, set its clock or this one right")
 	case use == indexWrong:
 		l.log.Info(unusable+" until somebody has reconciled it: others than its writers have changed the bucket", "dir", bucketIndexDir)
 	case use != indexUsed:

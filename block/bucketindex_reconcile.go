@@ -129,9 +129,6 @@ func withDeletions(entries, index []Entry) {
 // index, as if they had listed the bucket.
 func asFound(e Entry, r fetched) Entry {
 	e.Meta, e.reread = r.meta, false
-	if e.Meta == nil {
-		e.MetaWritten = time.Time{}
-	}
 	if e.Deletion == nil && r.deletion.Kind != 0 {
 		e.Deletion = &r.deletion
 	}

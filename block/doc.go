@@ -151,7 +151,10 @@
 //   - What objects say is joined without regard to their order, and a block is
 //     there if any says so. Two that reconcile at the same time both count until
 //     the next does. What is gone may be listed for that long, what is there is
-//     never left out.
+//     never left out. Of several metas of one block the one counts that was written
+//     last by the bucket's clock.
+//   - A delta has what its writer was told for as long as no base knows it. A writer
+//     finds that out when it looks whether a Reconcile is due: its delta is gone.
 //
 // Blocks and markers that others put, metas that they edit, and blocks that they
 // delete or replace, are seen by the next Reconcile, which is due when half of
