@@ -123,18 +123,19 @@ type indexLister struct {
 	log     *slog.Logger
 	metrics *fetcherMetrics
 
-	last indexUse
-	// wrong is what the index said when the bucket was listed last and that list
-	// contradicts. An index that says so still or again is not believed: its base may
-	// be a new one that was begun before the bucket changed.
-	wrong map[ulid.ULID]Entry
+	last  indexUse
+	wrong indexErrors
 }
 
 func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
-	objects, use, err := l.read(ctx, time.Now())
+	now := time.Now()
+	objects, use, err := l.read(ctx, now)
 	known := mergeIndex(objects)
-	if use == indexUsed && slices.ContainsFunc(known, l.isWrong) {
-		use = indexWrong
+	if use == indexUsed {
+		l.wrong.expire(now, objects)
+		if slices.ContainsFunc(known, l.wrong.has) {
+			use = indexWrong
+		}
 	}
 	if ctx.Err() == nil {
 		l.report(use, err)
@@ -142,49 +143,30 @@ func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
 	if use == indexUsed {
 		return known, nil
 	}
-	return l.look(ctx, known)
+	return l.look(ctx, known, nil)
 }
 
-// recheck lists the bucket whatever the index says.
-func (l *indexLister) recheck(ctx context.Context) ([]Entry, error) {
+// recheck lists the bucket whatever the index says. It is for who has seen blocks
+// and found that some are not there.
+func (l *indexLister) recheck(ctx context.Context, seen []Entry) ([]Entry, error) {
 	objects, use, _ := l.read(ctx, time.Now()) // for its metas only
-	entries, err := l.look(ctx, mergeIndex(objects))
-	if err == nil && use == indexUsed && len(l.wrong) > 0 {
+	known := mergeIndex(objects)
+	entries, err := l.look(ctx, known, seen)
+	if err == nil && use == indexUsed && slices.ContainsFunc(known, l.wrong.has) {
 		l.report(indexWrong, nil)
 	}
 	return entries, err
 }
 
-// look lists the bucket, and finds out what of the index is wrong. That was read
-// before, so that what the list does not have is gone.
-func (l *indexLister) look(ctx context.Context, known []Entry) ([]Entry, error) {
+// look lists the bucket, and finds out what is wrong of what is known and what was
+// seen.
+func (l *indexLister) look(ctx context.Context, known, seen []Entry) ([]Entry, error) {
 	entries, err := l.sweep.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	there := make(map[ulid.ULID]Entry, len(entries))
-	for _, e := range entries {
-		there[e.ID] = e
-	}
-	l.wrong = map[ulid.ULID]Entry{}
-	for _, e := range known {
-		if e.HasMeta && !there[e.ID].sameUpload(e) {
-			l.wrong[e.ID] = e
-		}
-	}
+	l.wrong.learn(entries, time.Now(), known, seen)
 	return withMetas(entries, known), nil
-}
-
-func (l *indexLister) isWrong(e Entry) bool {
-	wrong, ok := l.wrong[e.ID]
-	return ok && wrong.sameUpload(e)
-}
-
-// sameUpload tells whether both are of a complete block, and as far as times tell
-// of the same upload and edit of it.
-func (e Entry) sameUpload(other Entry) bool {
-	same := func(a, b time.Time) bool { return a.IsZero() || b.IsZero() || a.Sub(b).Abs() < time.Second }
-	return e.HasMeta && other.HasMeta && same(e.MetaWritten, other.MetaWritten) && same(e.DataWritten, other.DataWritten)
 }
 
 // read returns the objects of the index. Those of one that is of no use as a

@@ -138,11 +138,11 @@ func (f *Fetcher) Fetch(ctx context.Context) (*View, error) { return f.run(ctx, 
 // as it has what that list contradicts, be it in an object that is newer: that may
 // have been begun before.
 func (f *Fetcher) Recheck(ctx context.Context) (*View, error) {
-	list := f.lister.List
-	if l, ok := f.lister.(*indexLister); ok {
-		list = l.recheck
+	l, ok := f.lister.(*indexLister)
+	if !ok {
+		return f.Fetch(ctx)
 	}
-	return f.run(ctx, list)
+	return f.run(ctx, func(ctx context.Context) ([]Entry, error) { return l.recheck(ctx, f.View().entries()) })
 }
 
 func (f *Fetcher) run(ctx context.Context, list func(context.Context) ([]Entry, error)) (*View, error) {
