@@ -2,9 +2,8 @@ package block
 
 import (
 	"context"
+	"errors"
 	"sync"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/varve-tsdb/varve/objstore"
 )
@@ -13,11 +12,15 @@ import (
 // compression. A base and the next one, of which one is to go, may both be there.
 const maxIndexLoad = 2 * maxIndexBytes
 
+// largeIndexObject is the size from which objects are read one by one, in bytes as
+// they are in the bucket.
+const largeIndexObject = 1 << 20
+
 // indexLoad reads objects of an index side by side, and bounds what they take in
 // memory together, whoever wrote them.
 type indexLoad struct {
 	bkt   objstore.BucketReader
-	bytes *semaphore.Weighted // that objects take as they are in the bucket
+	large turn // held while a large one is read
 
 	mu   sync.Mutex             // held while one is decoded; guards what follows
 	had  map[indexName]struct{} // decoded, now or before
@@ -25,7 +28,7 @@ type indexLoad struct {
 }
 
 func newIndexLoad(bkt objstore.BucketReader) *indexLoad {
-	return &indexLoad{bkt: bkt, bytes: semaphore.NewWeighted(maxSmallObject), had: map[indexName]struct{}{}, left: maxIndexLoad}
+	return &indexLoad{bkt: bkt, large: newTurn(), had: map[indexName]struct{}{}, left: maxIndexLoad}
 }
 
 // has notes an object that is there.
@@ -41,16 +44,12 @@ func (l *indexLoad) read(ctx context.Context, name indexName) (*indexObject, err
 	if err != nil {
 		return nil, err
 	}
-	size, err := objstore.ObjectSize(r)
-	if err != nil {
-		size = maxSmallObject
+	if size, err := objstore.ObjectSize(r); err != nil || size >= largeIndexObject {
+		if err := l.large.take(ctx); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		defer l.large.give()
 	}
-	size = min(size, maxSmallObject)
-	if err := l.bytes.Acquire(ctx, size); err != nil {
-		r.Close()
-		return nil, err
-	}
-	defer l.bytes.Release(size)
 	b, err := readBody(name.String(), r)
 	if err != nil {
 		return nil, err
