@@ -97,25 +97,34 @@ func joinEntry(a, b Entry) Entry {
 }
 
 // compareVersions orders what is known of the meta of one block: what was written
-// later, by another upload or because somebody has edited it, is the later. The
-// bucket's time says so, which is one clock for all. Where it is not known the
-// uploader's must do.
+// later, by another upload or because somebody has edited it, is the later, known or
+// still to be read. The bucket's time says so, which is one clock for all. Where it
+// is not known the uploader's must do.
 func compareVersions(a, b Entry) int {
-	switch {
-	case a.Meta != nil && b.Meta == nil:
-		return 1
-	case a.Meta == nil && b.Meta != nil:
-		return -1
-	}
-	if a.Meta == nil {
-		return a.MetaWritten.Compare(b.MetaWritten)
-	}
 	written := func(e Entry) time.Time {
-		if e.MetaWritten.IsZero() {
+		if e.MetaWritten.IsZero() && e.Meta != nil {
 			return e.Meta.Thanos.UploadTime
 		}
 		return e.MetaWritten
 	}
-	return cmp.Or(written(a).Compare(written(b)), a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime),
+	order := written(a).Compare(written(b))
+	switch {
+	case order != 0:
+		return order
+	case a.Meta == nil || b.Meta == nil:
+		return compareBools(a.Meta != nil, b.Meta != nil)
+	}
+	return cmp.Or(a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime),
 		a.MetaWritten.Compare(b.MetaWritten), cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
+}
+
+// compareBools has false before true.
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }

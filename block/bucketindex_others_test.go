@@ -79,3 +79,19 @@ func TestMetaThatTheIndexLacksIsRead(t *testing.T) {
 	must(t, newTestIndex(t, bkt, BucketIndexOptions{}).Reconcile(t.Context()))
 	wantCluster(t, fetch(t, reader), 0, "edited")
 }
+
+// Nor does a writer that goes on telling of the one before take its place.
+func TestMetaThatTheIndexLacksIsReadThoughAnOlderOneIsTold(t *testing.T) {
+	mem := indexedBucket(t, 3)
+	writer := newTestIndex(t, mem, BucketIndexOptions{})
+	before := fetch(t, newTestFetcher(t, mem, FetcherOptions{})).Find(testID(0))
+	attributes, err := mem.Attributes(t.Context(), MetaObject(testID(0)))
+	must(t, err)
+	must(t, writer.Put(t.Context(), Entry{ID: testID(0), Meta: before, MetaWritten: attributes.LastModified}))
+	edit(t, mem, 0, "edited")
+	bkt := objstoretest.NewFaulty(mem)
+	bkt.Set(objstoretest.Rule{Op: objstore.OpGet, Name: MetaObject(testID(0)), Fault: objstoretest.Fail(errOutage)})
+	must(t, newTestIndex(t, bkt, BucketIndexOptions{}).Reconcile(t.Context()))
+	must(t, writer.Put(t.Context(), Entry{ID: testID(1), Marks: MarkKinds(NoCompactMark)}))
+	wantCluster(t, fetch(t, newTestFetcher(t, mem, FetcherOptions{})), 0, "edited")
+}

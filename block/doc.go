@@ -160,7 +160,8 @@
 // delete or replace, are seen by the next Reconcile, which is due when half of
 // BucketIndexOptions.ReconcileInterval has passed since the last one by any
 // writer. Until then the index may name a block that is gone, as a sweep may from
-// one pass to the next: who reads it must cope with objects that are not there.
+// one pass to the next: who reads it must cope with objects that are not there, and
+// has Fetcher.Recheck ask the bucket.
 //
 // A reader that finds no base, one that is older than that interval (all writers
 // are gone, or the clocks are far apart), or any object that it cannot read, be
@@ -176,8 +177,8 @@
 // An object (bucketindex_object.go has the format) holds each Meta whole, unknown
 // fields too, and when the block was written, in about 45 bytes a block after
 // compression and 110 before. It has
-// no more than 64 MiB before: a bucket of more than some hundred thousand blocks
-// has no index.
+// no more than 64 MiB before, and all together 128: a bucket of more than some
+// hundred thousand blocks has no index.
 // The idea of such an index is that of Cortex and Mimir (bucket-index.json.gz),
 // which have one writer.
 //
