@@ -22,8 +22,9 @@ type BucketIndexOptions struct {
 	// ReconcileInterval is how long it may take until readers of the index see
 	// what others than its writers have done to the bucket. Whoever keeps the
 	// index lists the whole bucket when half of it has passed since anybody
-	// did, and readers do not rely on an index that is older than all of it. 0
-	// means 15 min.
+	// did, and readers do not rely on an index that is older than all of it, or
+	// from as far in the future. All that keep the index of one bucket should have
+	// the same, and clocks that differ by less. 0 means 15 min.
 	ReconcileInterval time.Duration
 	// Concurrency is how many metas and markers that the index does not know
 	// are read side by side. 0 means 32.
@@ -82,10 +83,10 @@ type BucketIndex struct {
 
 // news is what a BucketIndex was told about one block.
 type news struct {
-	entry   Entry
-	gone    bool
-	at      time.Time
-	written bool
+	entry Entry
+	gone  bool
+	at    time.Time
+	in    indexName // the last object that tells of it; zero if none does
 }
 
 // NewBucketIndex returns a BucketIndex of bkt. It makes no request and starts
@@ -120,11 +121,13 @@ func (b *BucketIndex) Sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ReconcileInterval)
 	defer cancel()
 	err := b.flush(ctx)
+	told := b.told()
 	reader := indexReader{bkt: b.bkt}
 	names, listErr := reader.list(ctx)
 	if listErr != nil {
 		return errors.Join(err, listErr)
 	}
+	b.forget(told, names)
 	if newest, found := newestBase(names); found && time.Since(newest.time()).Abs() < b.opts.ReconcileInterval/2 {
 		return err
 	}
@@ -191,7 +194,7 @@ func (b *BucketIndex) flush(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	for _, n := range told {
-		n.written = true
+		n.in = o.name
 	}
 	b.mu.Unlock()
 	// What stays behind goes with the next Reconcile.
@@ -209,11 +212,12 @@ func (b *BucketIndex) delta(now time.Time) (o *indexObject, told []*news) {
 	o = &indexObject{name: newIndexName(b.number+1, now)}
 	anew := false
 	for id, n := range b.news {
-		if n.written && now.Sub(n.at) > b.opts.ReconcileInterval {
+		written := n.in != (indexName{})
+		if written && now.Sub(n.at) > b.opts.ReconcileInterval {
 			delete(b.news, id)
 			continue
 		}
-		anew = anew || !n.written
+		anew = anew || !written
 		told = append(told, n)
 		if n.gone {
 			o.gone = append(o.gone, id)
@@ -225,6 +229,35 @@ func (b *BucketIndex) delta(now time.Time) (o *indexObject, told []*news) {
 		return nil, nil
 	}
 	return o, told
+}
+
+// told returns the objects that tell of news and are in the bucket.
+func (b *BucketIndex) told() map[indexName]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := map[indexName]bool{}
+	for _, n := range b.news {
+		if n.in != (indexName{}) {
+			told[n.in] = true
+		}
+	}
+	return told
+}
+
+// forget drops news that were told by objects which a list begun later does not
+// have: they were replaced by a base, which knows of it, and maybe of what happened
+// to the block after. To tell it again would bring that back.
+func (b *BucketIndex) forget(told map[indexName]bool, listed []indexName) {
+	for _, n := range listed {
+		delete(told, n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, n := range b.news {
+		if told[n.in] {
+			delete(b.news, id)
+		}
+	}
 }
 
 // upload writes a delta. From then on its name is among mine, whether it got

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -20,9 +21,11 @@ func (w *indexWire) entry(e *Entry) {
 	w.written(&e.MetaWritten, made)
 	w.written(&e.DataWritten, made)
 	if w.reading && known {
+		w.memory(1, int(unsafe.Sizeof(Meta{})))
 		e.Meta = &Meta{ULID: e.ID}
 	}
 	if w.reading && marked {
+		w.memory(1, int(unsafe.Sizeof(Mark{})))
 		e.Deletion = &Mark{Kind: DeletionMark, ID: e.ID}
 	}
 	if known {
@@ -133,6 +136,7 @@ func (w *indexWire) file(f *File) {
 		return
 	}
 	if w.reading {
+		w.memory(1, int(unsafe.Sizeof(FileHash{})))
 		f.Hash = &FileHash{}
 	}
 	w.string(&f.Hash.Func)
@@ -197,6 +201,7 @@ func (w *indexWire) unknown(fields *map[string]json.RawMessage) {
 	names := slices.Sorted(maps.Keys(*fields))
 	wireSlice(w, &names, 2, w.string)
 	if w.reading && len(names) > 0 {
+		w.memory(len(names), mapEntrySize)
 		*fields = make(map[string]json.RawMessage, len(names))
 	}
 	for _, name := range names {

@@ -135,7 +135,7 @@ func TestBucketIndexStaleMarks(t *testing.T) {
 func rename(t *testing.T, mem *objstoretest.Memory, name string, by time.Duration) {
 	t.Helper()
 	n, _ := parseIndexName(name)
-	o, err := decodeIndex(n, mem.Objects()[name])
+	o, err := decodeIndex(n, mem.Objects()[name], maxIndexBytes)
 	must(t, err)
 	o.name.id, err = ulid.New(ulid.Timestamp(time.Now().Add(by)), strings.NewReader("0123456789"))
 	must(t, err)

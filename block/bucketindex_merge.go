@@ -3,6 +3,7 @@ package block
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -11,10 +12,21 @@ import (
 // It does not depend on their order. The result may be part of one of them, and must
 // not be changed.
 //
-// A block is there if any object says so that no other one replaces, and has
-// the markers that any says it has: who wrote an object did not know of those
-// written at the same time. That a block is gone counts against bases only, and
-// against none that replaces what says so: its block was put back since.
+// A base lists the blocks of the bucket as of one moment. A delta lists the blocks
+// that one writer has put there since, and those it has deleted: its "gone". Both
+// name the objects whose news they contain, and these are left out. Of the rest:
+//
+//   - A block is there if a delta lists it, or if a base does and no delta has it gone.
+//   - It has every marker that any of them lists.
+//
+// For example, the base lists A and B. Then writer P deletes A, and writer Q ships C:
+// P's delta has A gone, Q's lists C, and together they say B and C. Now Q puts A back:
+// its delta lists A and C, and A is there, though P's goes on having it gone.
+//
+// The same two deltas come of it if Q puts A back before P deletes it, since writers
+// do not know of each other. Then they are wrong until the next Reconcile, whose base
+// replaces both: to show a block that is gone costs its reader a request, which tells
+// it so, and to hide one that is there would tear a hole into answers.
 func mergeIndex(objects []*indexObject) []Entry {
 	objects = notReplaced(objects)
 	if len(objects) == 1 && len(objects[0].gone) == 0 {
@@ -29,7 +41,7 @@ func mergeIndex(objects []*indexObject) []Entry {
 		}
 		if !o.name.base {
 			for i := range o.entries {
-				put[o.entries[i].ID] = true
+				put[o.entries[i].ID] = put[o.entries[i].ID] || o.entries[i].HasMeta
 			}
 		}
 	}
@@ -88,18 +100,35 @@ func joinEntry(a, b Entry) Entry {
 	return a
 }
 
-// compareVersions orders what is known of the meta of one block: one of a later
-// upload, or written later, as when somebody has edited it, is the later.
+// compareVersions orders what is known of the meta of one block: what was written
+// later, by another upload or because somebody has edited it, is the later, known or
+// still to be read. The bucket's time says so, which is one clock for all. Where it
+// is not known the uploader's must do.
 func compareVersions(a, b Entry) int {
+	written := func(e Entry) time.Time {
+		if e.MetaWritten.IsZero() && e.Meta != nil {
+			return e.Meta.Thanos.UploadTime
+		}
+		return e.MetaWritten
+	}
+	order := written(a).Compare(written(b))
 	switch {
-	case a.Meta != nil && b.Meta == nil:
+	case order != 0:
+		return order
+	case a.Meta == nil || b.Meta == nil:
+		return compareBools(a.Meta != nil, b.Meta != nil)
+	}
+	return cmp.Or(a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime),
+		a.MetaWritten.Compare(b.MetaWritten), cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
+}
+
+// compareBools has false before true.
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
 		return 1
-	case a.Meta == nil && b.Meta != nil:
-		return -1
 	}
-	written := a.MetaWritten.Compare(b.MetaWritten)
-	if a.Meta == nil {
-		return written
-	}
-	return cmp.Or(a.Meta.Thanos.UploadTime.Compare(b.Meta.Thanos.UploadTime), written, cmp.Compare(a.Meta.Bytes(), b.Meta.Bytes()))
+	return -1
 }

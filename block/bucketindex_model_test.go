@@ -3,9 +3,7 @@ package block
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -14,14 +12,19 @@ import (
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
 
+	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
 
 // Writers of the index, their power cuts, readers, and programs that know
 // nothing of the index work on one bucket at the same time, one request after
 // the other in any order. Once a block has been told of, or was there when a
-// Reconcile began that has ended, no reader misses it while it lives. Once all
-// is quiet, one Reconcile makes all readers see what is there.
+// Reconcile began that has ended, no reader misses it while it lives, or sees less
+// than was told of it: metas are edited, and blocks deleted and put back with
+// another meta, by uploaders whose clocks are hours apart. (Where the bucket does
+// not tell times, what is told of an earlier meta may be believed.) A block that a reader
+// has looked for in vain does not come back by itself. Once all is quiet, one
+// Reconcile makes all readers see what is there.
 func TestBucketIndexInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Without a Deadline, which must not be asked for in there.
@@ -56,9 +59,16 @@ type indexWorld struct {
 
 	page    int                // names in a page of a list of the whole bucket
 	blocks  int                // made so far
+	dated   bool               // the bucket tells when objects were written
+	changes int                // of metas so far
 	live    map[ulid.ULID]bool // complete in the bucket
-	ever    map[ulid.ULID]bool
-	covered map[ulid.ULID]bool
+	// versions are how often the meta of a block has been written, covered which of
+	// them readers have to see at least, 0 for none, and missed the blocks that each
+	// reader has looked for in vain, by the version that is not there.
+	versions map[ulid.ULID]int
+	born     map[ulid.ULID]int // the version that was put when it was not there
+	covered  map[ulid.ULID]int
+	missed   []map[ulid.ULID]int
 }
 
 // indexStep is a request that waits for its turn.
@@ -70,25 +80,34 @@ type indexStep struct {
 func newIndexWorld(t *testing.T, rt *rapid.T) *indexWorld {
 	w := &indexWorld{
 		t: t, rt: rt, mem: objstoretest.NewMemory(), busy: map[string]bool{}, page: rapid.SampledFrom([]int{1, 100}).Draw(rt, "page"),
-		live: map[ulid.ULID]bool{}, ever: map[ulid.ULID]bool{}, covered: map[ulid.ULID]bool{},
+		dated: rapid.Bool().Draw(rt, "dated"),
+		live:  map[ulid.ULID]bool{}, versions: map[ulid.ULID]int{}, born: map[ulid.ULID]int{}, covered: map[ulid.ULID]int{},
 	}
 	for i := range 3 {
 		w.writers = append(w.writers, w.newWriter(i))
 	}
 	for i := range 2 {
 		w.readers = append(w.readers, w.newReader(i))
+		w.missed = append(w.missed, map[ulid.ULID]int{})
 	}
 	return w
 }
 
+func (w *indexWorld) bucket() objstore.Bucket {
+	if w.dated {
+		return w.mem
+	}
+	return undated{w.mem}
+}
+
 func (w *indexWorld) newWriter(i int) *BucketIndex {
-	b, err := NewBucketIndex(stepped{w.mem, w, fmt.Sprint("writer ", i)}, BucketIndexOptions{})
+	b, err := NewBucketIndex(stepped{w.bucket(), w, fmt.Sprint("writer ", i)}, BucketIndexOptions{})
 	must(w.t, err)
 	return b
 }
 
 func (w *indexWorld) newReader(i int) *Fetcher {
-	f, err := NewFetcher(stepped{w.mem, w, fmt.Sprint("reader ", i)}, FetcherOptions{})
+	f, err := NewFetcher(stepped{w.bucket(), w, fmt.Sprint("reader ", i)}, FetcherOptions{})
 	must(w.t, err)
 	return f
 }
@@ -96,7 +115,7 @@ func (w *indexWorld) newReader(i int) *Fetcher {
 // begin starts something, or does it if it is no more than one request.
 func (w *indexWorld) begin() {
 	i := rapid.IntRange(0, 2).Draw(w.rt, "who")
-	switch rapid.IntRange(0, 7).Draw(w.rt, "what") {
+	switch rapid.IntRange(0, 10).Draw(w.rt, "what") {
 	case 0, 1:
 		w.begins(fmt.Sprint("writer ", i), func() { w.ship(i) })
 	case 2:
@@ -105,6 +124,12 @@ func (w *indexWorld) begin() {
 		w.begins(fmt.Sprint("reader ", i%2), func() { w.read(i % 2) })
 	case 5:
 		w.put(w.newBlock())
+	case 8:
+		w.edit()
+	case 9:
+		w.begins(fmt.Sprint("reader ", i%2), func() { w.recheck(i % 2) })
+	case 10:
+		w.begins(fmt.Sprint("writer ", i), func() { w.sync(i) })
 	case 6:
 		w.delete()
 	case 7:
@@ -163,82 +188,13 @@ func (w *indexWorld) crash(i int) {
 	w.writers[i] = w.newWriter(i)
 }
 
-func (w *indexWorld) newBlock() *Meta {
-	w.blocks++
-	return testMeta(w.blocks)
-}
-
-func (w *indexWorld) put(m *Meta) {
-	b, err := m.Encode()
-	must(w.t, err)
-	w.mem.Put(MetaObject(m.ULID), b)
-	w.live[m.ULID], w.ever[m.ULID] = true, true
-}
-
-// delete deletes a block without a word to the index, or marks it.
-func (w *indexWorld) delete() {
-	ids := sortedIDs(w.live)
-	if len(ids) == 0 {
-		return
-	}
-	id := rapid.SampledFrom(ids).Draw(w.rt, "block")
-	if rapid.Bool().Draw(w.rt, "mark only") {
-		_, err := PutMark(context.Background(), w.mem, Mark{Kind: NoCompactMark, ID: id})
-		must(w.t, err)
-		return
-	}
-	must(w.t, Delete(context.Background(), w.mem, id))
-	delete(w.live, id)
-}
-
-// ship is a block that gets into the bucket by a writer.
-func (w *indexWorld) ship(i int) {
-	m := w.newBlock()
-	w.put(m)
-	if err := w.writers[i].Put(context.Background(), Entry{ID: m.ULID, Meta: m}); err == nil {
-		w.covered[m.ULID] = true
-	} else if !errors.Is(err, objstoretest.ErrCrashed) {
-		w.rt.Error(err)
-	}
-}
-
-func (w *indexWorld) reconcile(i int) {
-	before := maps.Clone(w.live)
-	if err := w.writers[i].Reconcile(context.Background()); err == nil {
-		maps.Copy(w.covered, before)
-	} else if !errors.Is(err, objstoretest.ErrCrashed) {
-		w.rt.Error(err)
-	}
-}
-
-func (w *indexWorld) read(i int) {
-	want := maps.Clone(w.covered)
-	v, err := w.readers[i].Fetch(context.Background())
-	if err != nil {
-		w.rt.Error(err)
-		return
-	}
-	got := map[ulid.ULID]bool{}
-	for _, m := range v.Blocks {
-		got[m.ULID] = true
-		if !w.ever[m.ULID] {
-			w.rt.Errorf("reader %d sees block %s, which never was", i, m.ULID)
-		}
-	}
-	for id := range want {
-		if w.live[id] && !got[id] {
-			w.rt.Errorf("reader %d misses block %s; the index is %q", i, id, w.mem.Names())
-		}
-	}
-}
-
 // wantTruth fails unless after one pass of a writer all readers, new ones too,
 // see what is there.
 func (w *indexWorld) wantTruth() {
 	w.begins("writer 0", func() { w.reconcile(0) })
 	for w.step() {
 	}
-	truth := fetch(w.t, newTestFetcher(w.t, w.mem, FetcherOptions{NoIndex: true}))
+	truth := fetch(w.t, newTestFetcher(w.t, w.bucket(), FetcherOptions{NoIndex: true}))
 	for _, f := range append(w.readers, w.newReader(2)) {
 		w.begins("reader", func() {
 			v, err := f.Fetch(context.Background())
@@ -268,7 +224,7 @@ func (w *indexWorld) indexObjects() (names []string) {
 func describe(v *View) string {
 	s := ""
 	for _, m := range v.Blocks {
-		s += fmt.Sprintf("block %s %v %v\n", m.ULID, v.Marks[m.ULID], v.Deletions[m.ULID])
+		s += fmt.Sprintf("block %s %v %v %v\n", m.ULID, m.Thanos.Labels, v.Marks[m.ULID], v.Deletions[m.ULID])
 	}
 	for _, h := range v.Hidden {
 		s += fmt.Sprintf("hidden %s %s %v %v\n", h.Meta.ULID, h.Reason, v.Marks[h.Meta.ULID], v.Deletions[h.Meta.ULID])

@@ -32,6 +32,10 @@ const bucketIndexDir = VarveDirname + "/index/v1/"
 // about 100 bytes.
 const maxIndexBytes = 64 << 20
 
+// maxDeflate is how many bytes one byte of a compressed content can become at most
+// (https://www.zlib.net/zlib_tech.html, "Maximum Compression Factor").
+const maxDeflate = 1032
+
 // indexName is the name of one object of the index. Objects are written once
 // and never changed, so a name stands for its content.
 //
@@ -84,6 +88,9 @@ type indexObject struct {
 	// turn is the block whose meta a base had read again last, of those that it
 	// has to do with in turn.
 	turn ulid.ULID
+
+	// size of the content that was decoded, in bytes.
+	size int
 }
 
 // object is the content of one, without what is around it.
@@ -179,10 +186,11 @@ func indexChecksum(b []byte) uint32 {
 	return crc32.Checksum(b[len(indexMagic)+1+4:], crc32.MakeTable(crc32.Castagnoli))
 }
 
-// decodeIndex reads the object of that name. Every error is an errIndexInvalid.
-func decodeIndex(name indexName, b []byte) (*indexObject, error) {
-	o := &indexObject{name: name}
-	content, err := openIndex(b)
+// decodeIndex reads the object of that name, whose content has no more bytes than
+// most. Every error is an errIndexInvalid.
+func decodeIndex(name indexName, b []byte, most int) (*indexObject, error) {
+	content, err := openIndex(b, most)
+	o := &indexObject{name: name, size: len(content)}
 	if err == nil {
 		w := newIndexReader(content)
 		w.object(o)
@@ -194,7 +202,7 @@ func decodeIndex(name indexName, b []byte) (*indexObject, error) {
 	return o, nil
 }
 
-func openIndex(b []byte) ([]byte, error) {
+func openIndex(b []byte, most int) ([]byte, error) {
 	switch {
 	case len(b) < indexHeaderSize || string(b[:len(indexMagic)]) != indexMagic:
 		return nil, errors.New("it does not begin as one")
@@ -203,9 +211,12 @@ func openIndex(b []byte) ([]byte, error) {
 	case binary.BigEndian.Uint32(b[len(indexMagic)+1:]) != indexChecksum(b):
 		return nil, errors.New("checksum does not match")
 	}
-	size := binary.BigEndian.Uint32(b[indexHeaderSize-4:])
-	if size > maxIndexBytes {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", size, maxIndexBytes)
+	size := int64(binary.BigEndian.Uint32(b[indexHeaderSize-4:]))
+	switch {
+	case size > int64(most):
+		return nil, fmt.Errorf("it has %d bytes, more than %d", size, most)
+	case size > maxDeflate*int64(len(b)):
+		return nil, fmt.Errorf("it has fewer than %d bytes", size)
 	}
 	content := make([]byte, size)
 	z := flate.NewReader(bytes.NewReader(b[indexHeaderSize:]))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -126,7 +127,7 @@ func drawIndex(t *rapid.T) *indexObject {
 }
 
 func equalIndex(a, b *indexObject) string {
-	return cmp.Diff(a, b, cmp.AllowUnexported(indexObject{}, indexName{}, Entry{}), cmpopts.EquateEmpty())
+	return cmp.Diff(a, b, cmp.AllowUnexported(indexObject{}, indexName{}, Entry{}), cmpopts.IgnoreFields(indexObject{}, "size"), cmpopts.EquateEmpty())
 }
 
 func TestIndexKeepsEverything(t *testing.T) {
@@ -136,7 +137,7 @@ func TestIndexKeepsEverything(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeIndex(o.name, b)
+		got, err := decodeIndex(o.name, b, maxIndexBytes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +188,7 @@ func encodeIndex(t testing.TB, o *indexObject) []byte {
 
 func TestIndexSharesLabels(t *testing.T) {
 	o := indexOf(t, 4)
-	got, err := decodeIndex(o.name, encodeIndex(t, o))
+	got, err := decodeIndex(o.name, encodeIndex(t, o), maxIndexBytes)
 	must(t, err)
 	labelsOf := func(i int) uintptr { return reflect.ValueOf(got.entries[i].Meta.Thanos.Labels).Pointer() }
 	if labelsOf(0) != labelsOf(2) || labelsOf(1) != labelsOf(3) || labelsOf(0) == labelsOf(1) {
@@ -203,7 +204,7 @@ func TestIndexDamage(t *testing.T) {
 		flipped := slices.Clone(b)
 		flipped[i] ^= 1 << (i % 8)
 		for what, damaged := range map[string][]byte{"flipped": flipped, "cut": b[:i]} {
-			_, err := decodeIndex(o.name, damaged)
+			_, err := decodeIndex(o.name, damaged, maxIndexBytes)
 			wantErrorIs(t, err, errIndexInvalid)
 			wantText(t, err, o.name.String())
 			if t.Failed() {
@@ -211,11 +212,11 @@ func TestIndexDamage(t *testing.T) {
 			}
 		}
 	}
-	_, err := decodeIndex(newIndexName(8, time.Now()), b)
+	_, err := decodeIndex(newIndexName(8, time.Now()), b, maxIndexBytes)
 	wantText(t, err, "copy of "+o.name.String())
 	newer := slices.Clone(b)
 	newer[len(indexMagic)]++
-	_, err = decodeIndex(o.name, newer)
+	_, err = decodeIndex(o.name, newer, maxIndexBytes)
 	wantText(t, err, "version is 3, want 2")
 }
 
@@ -252,13 +253,69 @@ func TestIndexRefusesNonsense(t *testing.T) {
 		"ends early":       content(Entry{ID: testID(2)})[:30],
 		"version is 3":     content(Entry{ID: testID(2), Meta: invalid}),
 	} {
-		_, err := decodeIndex(name, sealed(t, content))
+		_, err := decodeIndex(name, sealed(t, content), maxIndexBytes)
 		wantErrorIs(t, err, errIndexInvalid)
 		wantText(t, err, want)
 	}
 	bomb := sealed(t, bytes.Repeat([]byte{0}, maxIndexBytes+1))
-	_, err := decodeIndex(name, bomb)
+	_, err := decodeIndex(name, bomb, maxIndexBytes)
 	wantText(t, err, "more than 67108864")
+}
+
+// An object that would take much more memory than one that tells of blocks does is
+// refused before it has, and so is one that lies about its size.
+func TestIndexRefusesBombs(t *testing.T) {
+	const n = 4 << 20
+	name := indexName{number: 1, id: testID(1), base: true}
+	for what, harm := range map[string]func(m *Meta){
+		"rewrites": func(m *Meta) { m.Thanos.Rewrites = make([]json.RawMessage, n) },
+		"hints":    func(m *Meta) { m.Compaction.Hints = make([]string, n) },
+	} {
+		m := testMeta(1)
+		harm(m)
+		b := encodeIndex(t, &indexObject{name: name, entries: []Entry{{ID: m.ULID, Meta: m}}})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := decodeIndex(name, b, maxIndexBytes)
+		runtime.ReadMemStats(&after)
+		wantErrorIs(t, err, errIndexInvalid)
+		wantText(t, err, "too much memory")
+		if took := after.TotalAlloc - before.TotalAlloc; took > 2*n {
+			t.Errorf("%s: %d bytes were taken for a content of %d", what, took, n)
+		}
+	}
+
+	lies := sealed(t, make([]byte, 100))
+	binary.BigEndian.PutUint32(lies[indexHeaderSize-4:], maxIndexBytes)
+	binary.BigEndian.PutUint32(lies[len(indexMagic)+1:], indexChecksum(lies))
+	_, err := decodeIndex(name, lies, maxIndexBytes)
+	wantErrorIs(t, err, errIndexInvalid)
+	wantText(t, err, "fewer than 67108864")
+}
+
+// Blocks that take the least are no bomb.
+func TestIndexOfTheSmallestBlocks(t *testing.T) {
+	o := &indexObject{name: newIndexName(1, time.Now())}
+	for i := range 10_000 {
+		m := &Meta{Version: Version1, MaxTime: 1}
+		must(t, m.ULID.SetTime(uint64(i+1)))
+		o.entries = append(o.entries, Entry{ID: m.ULID, HasMeta: true, Meta: m, Deletion: &Mark{Kind: DeletionMark, ID: m.ULID, Time: time.Unix(0, 0)}})
+	}
+	_, err := decodeIndex(o.name, encodeIndex(t, o), maxIndexBytes)
+	must(t, err)
+}
+
+// All objects together take no more than there is room for.
+func TestIndexOfTooManyBytes(t *testing.T) {
+	mem := indexedBucket(t, 3)
+	name, _ := parseIndexName(indexNames(mem)[0])
+	l := newIndexLoad(mem)
+	o, err := l.read(t.Context(), name)
+	must(t, err)
+	l.has(&indexObject{name: newIndexName(7, time.Now()), size: maxIndexLoad - o.size - 1})
+	_, err = l.read(t.Context(), name)
+	wantErrorIs(t, err, errIndexInvalid)
+	wantText(t, err, "more than 1")
 }
 
 // Whatever is in an object, it is refused or it is an index.
@@ -272,11 +329,11 @@ func FuzzDecodeIndex(f *testing.F) {
 		f.Add(w.b)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		o, err := decodeIndex(name, sealed(t, content))
+		o, err := decodeIndex(name, sealed(t, content), maxIndexBytes)
 		if err != nil {
 			return
 		}
-		again, err := decodeIndex(name, encodeIndex(t, o))
+		again, err := decodeIndex(name, encodeIndex(t, o), maxIndexBytes)
 		must(t, err)
 		if diff := equalIndex(o, again); diff != "" {
 			t.Fatalf("(-first +again):\n%s", diff)
@@ -311,7 +368,7 @@ func BenchmarkIndexObject(b *testing.B) {
 		b.Run(fmt.Sprintf("read %d blocks", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decodeIndex(o.name, content); err != nil {
+				if _, err := decodeIndex(o.name, content, maxIndexBytes); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -40,15 +40,16 @@ func (r *indexReader) list(ctx context.Context) ([]indexName, error) {
 // the others. It leaves out what the newest base replaces, should that still be
 // there: where nothing can be deleted that is a lot.
 func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObject, error) {
+	l := newIndexLoad(r.bkt)
 	if bases(names) < 2 {
-		return r.loadAll(ctx, names)
+		return r.loadAll(ctx, l, names)
 	}
 	newest, _ := newestBase(names)
 	base := r.objects[newest]
 	if base == nil {
 		var err error
-		if base, err = readIndexObject(ctx, r.bkt, newest); err != nil {
-			return r.loadAll(ctx, names) // the others may still know metas
+		if base, err = l.read(ctx, newest); err != nil {
+			return r.loadAll(ctx, l, names) // the others may still know metas
 		}
 		if r.objects == nil {
 			r.objects = map[indexName]*indexObject{}
@@ -59,7 +60,7 @@ func (r *indexReader) load(ctx context.Context, names []indexName) ([]*indexObje
 	for _, n := range base.replaced {
 		replaced[n] = true
 	}
-	return r.loadAll(ctx, slices.DeleteFunc(slices.Clone(names), func(n indexName) bool { return replaced[n] }))
+	return r.loadAll(ctx, l, slices.DeleteFunc(slices.Clone(names), func(n indexName) bool { return replaced[n] }))
 }
 
 func bases(names []indexName) (n int) {
@@ -72,16 +73,21 @@ func bases(names []indexName) (n int) {
 }
 
 // loadAll is load of all that is named.
-func (r *indexReader) loadAll(ctx context.Context, names []indexName) ([]*indexObject, error) {
+func (r *indexReader) loadAll(ctx context.Context, l *indexLoad, names []indexName) ([]*indexObject, error) {
 	objects, errs := make([]*indexObject, len(names)), make([]error, len(names))
 	var g errgroup.Group
 	g.SetLimit(32)
 	for i, name := range names {
 		if objects[i] = r.objects[name]; objects[i] != nil {
+			l.has(objects[i])
+		}
+	}
+	for i, name := range names {
+		if objects[i] != nil {
 			continue
 		}
 		g.Go(func() error {
-			objects[i], errs[i] = readIndexObject(ctx, r.bkt, name)
+			objects[i], errs[i] = l.read(ctx, name)
 			return nil
 		})
 	}
@@ -95,14 +101,6 @@ func (r *indexReader) loadAll(ctx context.Context, names []indexName) ([]*indexO
 		}
 	}
 	return loaded, errors.Join(errs...)
-}
-
-func readIndexObject(ctx context.Context, bkt objstore.BucketReader, name indexName) (*indexObject, error) {
-	b, err := readObject(ctx, bkt, name.String())
-	if err != nil {
-		return nil, err
-	}
-	return decodeIndex(name, b)
 }
 
 // indexUse says what became of an attempt to list a bucket by its index.
@@ -125,28 +123,50 @@ type indexLister struct {
 	log     *slog.Logger
 	metrics *fetcherMetrics
 
-	last indexUse
-	// newest is the base that was begun last of those that the last pass saw, and
-	// wrong one that turned out to be wrong. Before long another one replaces it.
-	newest, wrong indexName
+	last  indexUse
+	wrong indexErrors
 }
 
-// distrust has the index not be believed before somebody has reconciled it.
-func (l *indexLister) distrust() { l.wrong = l.newest }
-
 func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
-	objects, use, err := l.read(ctx, time.Now())
+	now := time.Now()
+	objects, use, err := l.read(ctx, now)
+	known := mergeIndex(objects)
+	if use == indexUsed {
+		l.wrong.expire(now, objects)
+		if slices.ContainsFunc(known, l.wrong.has) {
+			use = indexWrong
+		}
+	}
 	if ctx.Err() == nil {
 		l.report(use, err)
 	}
 	if use == indexUsed {
-		return mergeIndex(objects), nil
+		return known, nil
 	}
+	return l.look(ctx, known, nil)
+}
+
+// recheck lists the bucket whatever the index says. It is for who has seen blocks
+// and found that some are not there.
+func (l *indexLister) recheck(ctx context.Context, seen []Entry) ([]Entry, error) {
+	objects, use, _ := l.read(ctx, time.Now()) // for its metas only
+	known := mergeIndex(objects)
+	entries, err := l.look(ctx, known, seen)
+	if err == nil && use == indexUsed && slices.ContainsFunc(known, l.wrong.has) {
+		l.report(indexWrong, nil)
+	}
+	return entries, err
+}
+
+// look lists the bucket, and finds out what is wrong of what is known and what was
+// seen.
+func (l *indexLister) look(ctx context.Context, known, seen []Entry) ([]Entry, error) {
 	entries, err := l.sweep.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return withMetas(entries, objects), nil
+	l.wrong.learn(entries, time.Now(), known, seen)
+	return withMetas(entries, known), nil
 }
 
 // read returns the objects of the index. Those of one that is of no use as a
@@ -162,8 +182,7 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		if names, err = l.reader.list(ctx); err != nil {
 			return nil, indexUnreadable, err
 		}
-		found := false
-		if l.newest, found = newestBase(names); !found {
+		if bases(names) == 0 {
 			l.reader.objects = nil
 			return nil, indexAbsent, nil
 		}
@@ -177,8 +196,6 @@ func (l *indexLister) read(ctx context.Context, now time.Time) ([]*indexObject, 
 		return objects, indexInvalid, err
 	case err != nil:
 		return objects, indexUnreadable, err
-	case l.newest == l.wrong:
-		return objects, indexWrong, nil
 	case !current(objects, now):
 		return objects, indexStale, nil
 	}
@@ -208,12 +225,12 @@ func current(objects []*indexObject, now time.Time) bool {
 
 // withMetas adds the metas that an index knows to a list of the bucket, if they
 // were written when the list says. Markers may have changed since.
-func withMetas(entries []Entry, objects []*indexObject) []Entry {
-	if len(objects) == 0 {
+func withMetas(entries, index []Entry) []Entry {
+	if len(index) == 0 {
 		return entries
 	}
-	known := map[ulid.ULID]Entry{}
-	for _, e := range mergeIndex(objects) {
+	known := make(map[ulid.ULID]Entry, len(index))
+	for _, e := range index {
 		known[e.ID] = e
 	}
 	for i, e := range entries {
@@ -241,7 +258,8 @@ func (l *indexLister) report(use indexUse, err error) {
 	case use == indexAbsent:
 		l.log.Debug("the bucket has no index, listing all of it")
 	case use == indexStale:
-		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy", "run a block.Shipper or a block.BucketIndex on the bucket, or delete the index")
+		l.log.Warn(unusable, "dir", bucketIndexDir, "reason", use, "remedy",
+			"run a block.Shipper or a block.BucketIndex on the bucket, or delete the index; if one runs, set its clock or this one right")
 	case use == indexWrong:
 		l.log.Info(unusable+" until somebody has reconciled it: others than its writers have changed the bucket", "dir", bucketIndexDir)
 	case use != indexUsed:

@@ -74,9 +74,10 @@ func (b *BucketIndex) sweep(ctx context.Context, o *indexObject, known []*indexO
 	if err != nil {
 		return err
 	}
-	withMetas(entries, known)
+	index := mergeIndex(known)
+	withMetas(entries, index)
 	if current(known, o.name.time()) {
-		withDeletions(entries, known)
+		withDeletions(entries, index)
 	}
 	f, err := NewFetcher(b.bkt, FetcherOptions{Concurrency: b.opts.Concurrency, NoIndex: true})
 	if err != nil {
@@ -109,9 +110,9 @@ func lastTurn(known []*indexObject) ulid.ULID {
 
 // withDeletions adds the deletion marks that an index knows to a list of the
 // bucket.
-func withDeletions(entries []Entry, objects []*indexObject) {
+func withDeletions(entries, index []Entry) {
 	known := map[ulid.ULID]*Mark{}
-	for _, e := range mergeIndex(objects) {
+	for _, e := range index {
 		if e.Deletion != nil {
 			known[e.ID] = e.Deletion
 		}
@@ -128,9 +129,6 @@ func withDeletions(entries []Entry, objects []*indexObject) {
 // index, as if they had listed the bucket.
 func asFound(e Entry, r fetched) Entry {
 	e.Meta, e.reread = r.meta, false
-	if e.Meta == nil {
-		e.MetaWritten = time.Time{}
-	}
 	if e.Deletion == nil && r.markErr == nil {
 		e.Deletion = r.deletion
 	}

@@ -241,7 +241,7 @@ func TestBucketIndexThroughOutage(t *testing.T) {
 		newsOf := func() (n int) {
 			for _, name := range indexNames(mem) {
 				if p, _ := parseIndexName(name); !p.base {
-					o, err := decodeIndex(p, mem.Objects()[name])
+					o, err := decodeIndex(p, mem.Objects()[name], maxIndexBytes)
 					must(t, err)
 					n += len(o.entries)
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unsafe"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -23,6 +24,7 @@ type indexWire struct {
 	reading bool
 	err     error
 
+	room      int      // when reading, the bytes of memory that may yet be set aside
 	strings   []string // when reading, by number
 	stringIDs map[string]uint64
 	sets      []map[string]string
@@ -35,9 +37,26 @@ func newIndexWriter() *indexWire {
 }
 
 // newIndexReader reads b, and keeps no part of it.
-func newIndexReader(b []byte) *indexWire { return &indexWire{b: b, reading: true} }
+func newIndexReader(b []byte) *indexWire {
+	return &indexWire{b: b, reading: true, room: indexMemory*len(b) + 1<<16}
+}
 
-var errIndexShort = errors.New("content ends early")
+// indexMemory is how many bytes of memory a byte of content may become. It is six
+// for blocks as they are shipped, and ten for some that have neither files nor
+// labels; a list of empty texts would be 24.
+const indexMemory = 12
+
+var (
+	errIndexShort = errors.New("content ends early")
+	errIndexRoom  = errors.New("content would take too much memory for its size")
+)
+
+// memory is asked for before n things of size bytes each are made.
+func (w *indexWire) memory(n, size int) {
+	if w.room -= n * size; w.room < 0 {
+		w.fail(errIndexRoom)
+	}
+}
 
 func (w *indexWire) fail(err error) {
 	if w.err == nil {
@@ -146,6 +165,7 @@ func (w *indexWire) string(s *string) {
 	switch {
 	case w.err != nil:
 	case n == 0:
+		w.memory(1, int(unsafe.Sizeof(*s)))
 		w.text(s)
 		w.strings = append(w.strings, *s)
 	case n <= uint64(len(w.strings)):
@@ -191,6 +211,10 @@ func (w *indexWire) set(set *map[string]string) {
 
 func (w *indexWire) readSet() map[string]string {
 	n := w.count(0, 2)
+	w.memory(1+n, mapEntrySize)
+	if w.err != nil {
+		return nil
+	}
 	set := make(map[string]string, n)
 	for range n {
 		var name, value string
@@ -201,13 +225,17 @@ func (w *indexWire) readSet() map[string]string {
 	return set
 }
 
+// mapEntrySize is about what an entry of a map takes whose key is a string, and its
+// value another, or a slice.
+const mapEntrySize = 64
+
 // wireSlice is a slice of things of at least size bytes each. An empty one is
 // nil after reading.
 func wireSlice[T any](w *indexWire, s *[]T, size int, each func(*T)) {
 	n := w.count(len(*s), size)
 	if w.reading {
 		*s = nil
-		if n > 0 {
+		if w.memory(n, int(unsafe.Sizeof(*new(T)))); n > 0 && w.err == nil {
 			*s = make([]T, n)
 		}
 	}

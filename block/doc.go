@@ -151,13 +151,17 @@
 //   - What objects say is joined without regard to their order, and a block is
 //     there if any says so. Two that reconcile at the same time both count until
 //     the next does. What is gone may be listed for that long, what is there is
-//     never left out.
+//     never left out. Of several metas of one block the one counts that was written
+//     last by the bucket's clock.
+//   - A delta has what its writer was told for as long as no base knows it. A writer
+//     finds that out when it looks whether a Reconcile is due: its delta is gone.
 //
 // Blocks and markers that others put, metas that they edit, and blocks that they
 // delete or replace, are seen by the next Reconcile, which is due when half of
 // BucketIndexOptions.ReconcileInterval has passed since the last one by any
 // writer. Until then the index may name a block that is gone, as a sweep may from
-// one pass to the next: who reads it must cope with objects that are not there.
+// one pass to the next: who reads it must cope with objects that are not there, and
+// has Fetcher.Recheck ask the bucket.
 //
 // A reader that finds no base, one that is older than that interval (all writers
 // are gone, or the clocks are far apart), or any object that it cannot read, be
@@ -173,8 +177,8 @@
 // An object (bucketindex_object.go has the format) holds each Meta whole, unknown
 // fields too, and when the block was written, in about 45 bytes a block after
 // compression and 110 before. It has
-// no more than 64 MiB before: a bucket of more than some hundred thousand blocks
-// has no index.
+// no more than 64 MiB before, and all together 128: a bucket of more than some
+// hundred thousand blocks has no index.
 // The idea of such an index is that of Cortex and Mimir (bucket-index.json.gz),
 // which have one writer.
 //

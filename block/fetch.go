@@ -132,13 +132,27 @@ func (f *Fetcher) View() *View { return f.view.Load() }
 // returns from then on. One block that is broken or cannot be read is reported
 // in the View. If the listing fails or ctx ends, the pass fails, and the
 // earlier View stays.
-func (f *Fetcher) Fetch(ctx context.Context) (*View, error) {
+func (f *Fetcher) Fetch(ctx context.Context) (*View, error) { return f.run(ctx, f.lister.List) }
+
+// Recheck is Fetch by listing the bucket itself, for who has found that a block of
+// the View is not there. What the index of the bucket says is not believed as long
+// as it has what that list contradicts, be it in an object that is newer: that may
+// have been begun before.
+func (f *Fetcher) Recheck(ctx context.Context) (*View, error) {
+	l, ok := f.lister.(*indexLister)
+	if !ok {
+		return f.Fetch(ctx)
+	}
+	return f.run(ctx, func(ctx context.Context) ([]Entry, error) { return l.recheck(ctx, f.View().complete()) })
+}
+
+func (f *Fetcher) run(ctx context.Context, list func(context.Context) ([]Entry, error)) (*View, error) {
 	if err := f.pass.take(ctx); err != nil {
 		return nil, err
 	}
 	defer f.pass.give()
 	start := time.Now()
-	v, err := f.fetch(ctx, start)
+	v, err := f.fetch(ctx, start, list)
 	f.metrics.observe(v, err, time.Since(start))
 	if err != nil {
 		return nil, fmt.Errorf("fetch blocks: %w", err)
@@ -147,22 +161,8 @@ func (f *Fetcher) Fetch(ctx context.Context) (*View, error) {
 	return v, nil
 }
 
-// Recheck is Fetch by listing the bucket itself, for who has found that a block of
-// the View is not there. The index of the bucket, if that is what said so, is not
-// believed again before somebody has reconciled it.
-func (f *Fetcher) Recheck(ctx context.Context) (*View, error) {
-	if err := f.pass.take(ctx); err != nil {
-		return nil, err
-	}
-	if l, ok := f.lister.(*indexLister); ok {
-		l.distrust()
-	}
-	f.pass.give()
-	return f.Fetch(ctx)
-}
-
-func (f *Fetcher) fetch(ctx context.Context, now time.Time) (*View, error) {
-	entries, err := f.lister.List(ctx)
+func (f *Fetcher) fetch(ctx context.Context, now time.Time, list func(context.Context) ([]Entry, error)) (*View, error) {
+	entries, err := list(ctx)
 	if err != nil {
 		return nil, err
 	}

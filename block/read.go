@@ -97,6 +97,11 @@ func readObject(ctx context.Context, bkt objstore.BucketReader, name string) ([]
 	if err != nil {
 		return nil, err
 	}
+	return readBody(name, r)
+}
+
+// readBody reads a small object whose body is open, and closes that.
+func readBody(name string, r io.ReadCloser) ([]byte, error) {
 	size, sizeErr := objstore.ObjectSize(r)
 	b, err := readSmall(r, size)
 	if err := errors.Join(err, r.Close()); err != nil {

@@ -214,7 +214,7 @@ func TestIndexJoinsInAnyOrder(t *testing.T) {
 			all = append(all, Entry{ID: m.ULID, HasMeta: true, Meta: m, MetaWritten: written, DataWritten: written})
 		}
 	}
-	all = append(all, Entry{ID: testID(1), Marks: MarkKinds(NoCompactMark)})
+	all = append(all, Entry{ID: testID(1), Marks: MarkKinds(NoCompactMark)}, Entry{ID: testID(1), HasMeta: true, MetaWritten: at})
 	for _, a := range all {
 		for _, b := range all {
 			for _, c := range all {

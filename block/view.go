@@ -150,6 +150,18 @@ func compareMetas(a, b *Meta) int {
 	return cmp.Or(cmp.Compare(a.MinTime, b.MinTime), a.ULID.Compare(b.ULID))
 }
 
+// complete names the complete blocks.
+func (v *View) complete() []Entry {
+	var entries []Entry
+	for _, m := range v.Blocks {
+		entries = append(entries, Entry{ID: m.ULID, HasMeta: true})
+	}
+	for _, h := range v.Hidden {
+		entries = append(entries, Entry{ID: h.Meta.ULID, HasMeta: true})
+	}
+	return entries
+}
+
 // counts tells how many blocks there are by what became of them.
 func (v *View) counts() map[string]int {
 	n := map[string]int{

@@ -129,12 +129,18 @@ func (b *Budget) QueryBytes() int64 { return b.opts.QueryBytes }
 // InUse returns how many bytes all reads hold now.
 func (b *Budget) InUse() int64 { return b.used.Load() }
 
+// take never shows others what it does not grant: a request that fits beside what
+// is granted is not refused because of a larger one that is refused at the time.
 func (b *Budget) take(n int64) bool {
-	if used := b.used.Add(n); b.opts.TotalBytes > 0 && used > b.opts.TotalBytes {
-		b.used.Add(-n)
-		return false
+	for {
+		used := b.used.Load()
+		if limit := b.opts.TotalBytes; limit > 0 && n > limit-used {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (b *Budget) give(n int64) { b.used.Add(-n) }

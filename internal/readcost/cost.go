@@ -8,8 +8,8 @@ import (
 )
 
 // Cost is what one read has cost so far, and what it holds of a Budget. Make one
-// with Budget.Open. All methods may run at once, allocate nothing, and do nothing
-// on a nil Cost.
+// with Budget.Open. All methods may run at once, and do nothing on a nil Cost. None
+// allocates but Report and those that refuse, for what they return.
 type Cost struct {
 	budget    *Budget
 	computing chan struct{} // one element for each goroutine that does

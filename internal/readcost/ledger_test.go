@@ -290,3 +290,39 @@ func TestReportAndPrice(t *testing.T) {
 		t.Error("a negative price passes")
 	}
 }
+
+// What fits is not refused because something larger is at the same moment.
+func TestRefusalsTakeNothingFromOthers(t *testing.T) {
+	b := newBudget(t, BudgetOptions{QueryBytes: 1000, TotalBytes: 1000})
+	resident := b.Open()
+	defer resident.Close()
+	if err := resident.Take(ChunksInFlight, 500); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer close(done)
+	for range 2 {
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if b.take(900) {
+					t.Error("900 bytes were granted beside 500 of 1000")
+				}
+			}
+		})
+	}
+	small := b.Open()
+	defer small.Close()
+	for range 100_000 {
+		if err := small.Take(ChunksInFlight, 100); err != nil {
+			t.Fatalf("100 bytes beside 500 of 1000: %v", err)
+		}
+		small.Give(ChunksInFlight, 100)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/varve-tsdb/varve/objstore"
 	"github.com/varve-tsdb/varve/objstore/internal/around"
@@ -72,10 +73,11 @@ func (b *Bucket) ReadRanges(ctx context.Context, req objstore.RangesRequest, use
 func (*Bucket) PageSize() int64 { return pageSize }
 
 // GetRange implements objstore.Bucket. It remembers nothing unless the context
-// has a version, see objstore.WithVersion.
+// has a version, see objstore.WithVersion, nor what is asked for in one piece of
+// more than 64 MiB: that is for who streams it.
 func (b *Bucket) GetRange(ctx context.Context, name string, off, length int64) (io.ReadCloser, error) {
 	version := objstore.VersionFrom(ctx)
-	if version == "" || name == "" || off < 0 || length <= 0 {
+	if version == "" || name == "" || off < 0 || length <= 0 || length > largestRange || off > math.MaxInt64-largestRange {
 		return b.Bucket.GetRange(ctx, name, off, length)
 	}
 	var content []byte
@@ -99,6 +101,10 @@ func (b *Bucket) GetRange(ctx context.Context, name string, off, length int64) (
 
 // rangeMost is up to where GetRange reads in one request.
 const rangeMost = 8 << 20
+
+// largestRange is up to where GetRange, which puts together in memory what is
+// asked for, reads through the cache.
+const largestRange = 64 << 20
 
 // WithExpectedErrs implements objstore.InstrumentedBucket: the result shares the
 // cache.

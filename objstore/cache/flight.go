@@ -18,9 +18,9 @@ type flights struct {
 	cache   *shared
 	writing sync.WaitGroup // what is being written to disk
 
-	mu     sync.Mutex // guards what follows, and flight.waiters
+	mu     sync.Mutex // guards what follows, and waiters and outdated of flights
 	byPage map[pageKey]*flight
-	live   map[*flight]struct{} // those that fetch
+	live   map[*flight]struct{} // those that fetch or are being written to disk
 	closed bool                 // nothing more is written
 }
 
@@ -30,7 +30,10 @@ type flight struct {
 	req     objstore.RangesRequest
 	numbers []int64 // of the pages that somebody wants, ascending
 	waiters int
-	cancel  context.CancelFunc
+	// outdated: what is remembered of the object was forgotten since this began, so
+	// that it may bring what was to be forgotten. Only those that wait get it.
+	outdated bool
+	cancel   context.CancelFunc
 
 	done chan struct{} // closed when what follows is set
 	err  error
@@ -130,32 +133,17 @@ func (f *flights) start(ctx context.Context, r *read, pages []int) *flight {
 		defer cancel()
 		one.err = one.fetch(ctx)
 		kept := one.kept()
-		for _, p := range kept {
-			f.cache.memory.put(pageKey{one.object, p.number}, p.content)
-		}
 		// Who has heard of the pages and then calls Close finds them on disk.
-		if write := f.landed(one); write {
+		if write := f.landed(one, kept); write {
 			defer f.writing.Done()
 			close(one.done)
 			f.cache.disk.write(one.object, kept)
+			f.written(one, kept)
 			return
 		}
 		close(one.done)
 	}()
 	return one
-}
-
-// landed notes that a flight has fetched what it will, and says whether that is
-// to be written to disk: then f.writing waits for it.
-func (f *flights) landed(one *flight) (write bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.remove(one)
-	delete(f.live, one)
-	if !f.closed {
-		f.writing.Add(1)
-	}
-	return !f.closed
 }
 
 // remove lets nobody join any more. f.mu is held.
@@ -196,17 +184,6 @@ func (f *flight) wait(ctx context.Context) error {
 func (f *flight) content(number int64) []byte {
 	i := sort.Search(len(f.numbers), func(i int) bool { return f.numbers[i] >= number })
 	return f.contents[i]
-}
-
-// kept are the pages to remember. What was whole before the rest failed is.
-func (f *flight) kept() []page {
-	var kept []page
-	for i, whole := range f.whole {
-		if whole {
-			kept = append(kept, page{f.numbers[i], f.contents[i]})
-		}
-	}
-	return kept
 }
 
 // fetch reads the pages. What lies between them is read over, through a buffer

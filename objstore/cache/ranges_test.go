@@ -1,10 +1,12 @@
 package cache_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -326,5 +328,60 @@ func TestReadingPastTheCacheJoinsNobody(t *testing.T) {
 	close(hold)
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsForgottenDoesNotComeBack looks again, past the cache, while an earlier
+// read has the bytes of before the object was mended and is still to remember them.
+func TestWhatIsForgottenDoesNotComeBack(t *testing.T) {
+	dir := t.TempDir()
+	f := newFixture(t, 3*pageSize, cache.Options{Dir: dir})
+	old := bytesOtherThan(f.content)
+	begun, hold, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	slow := f.request(f.version, rng(0, 3*pageSize))
+	slow.Open = func(context.Context, int64, int64) (io.ReadCloser, error) {
+		close(begun)
+		<-hold
+		return io.NopCloser(bytes.NewReader(old)), nil
+	}
+	go func() {
+		ended <- f.ReadRanges(t.Context(), slow, func(_, _ int, b []byte) error {
+			if !bytes.Equal(b, old) {
+				return errWrong
+			}
+			return nil
+		})
+	}()
+	<-begun
+	if err := f.check(objstore.WithoutCache(t.Context()), rng(pageSize, 2*pageSize)); err != nil {
+		t.Fatal(err)
+	}
+	f.flush(t)
+	close(hold)
+	if err := <-ended; err != nil {
+		t.Errorf("who waits for the earlier read: %v", err)
+	}
+	f.flush(t)
+	f.mustRead(t, rng(0, 3*pageSize))
+	f.open(t, cache.Options{Dir: dir})
+	f.mustRead(t, rng(0, 3*pageSize))
+}
+
+// TestLargeRanges asks for more than an object has, up to the largest number there
+// is, in context of a version.
+func TestLargeRanges(t *testing.T) {
+	f := newFixture(t, 3*pageSize, cache.Options{})
+	ctx := objstore.WithVersion(t.Context(), f.version)
+	for _, off := range []int64{0, 5, pageSize} {
+		for _, length := range []int64{3 * pageSize, 64 << 20, 64<<20 + 1, 1 << 40, math.MaxInt64 - off, math.MaxInt64} {
+			r, err := f.GetRange(ctx, object, off, length)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(r)
+			if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(b, f.content[off:]) {
+				t.Errorf("%d bytes from %d on: %d bytes, error %v, want the %d there are", length, off, len(b), err, len(f.content)-int(off))
+			}
+		}
 	}
 }

@@ -214,6 +214,7 @@ func (r *read) forget(first, last int) {
 	if first == last {
 		return
 	}
+	r.cache.flights.outdate(r.object)
 	for i := first; i < last; i++ {
 		r.cache.memory.forget(r.key(i))
 	}
