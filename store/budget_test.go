@@ -73,7 +73,7 @@ func TestEveryPartHasABudget(t *testing.T) {
 
 func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 	dir := t.TempDir()
-	seen := map[string]bool{}
+	seen := inFlight(t, bkt, dir)
 	for limit := int64(2000); ; limit += limit / 8 {
 		budget := budgetOf(t, BudgetOptions{QueryBytes: limit})
 		b := openOver(t, bkt, dir, Options{Budget: budget})
@@ -100,9 +100,7 @@ func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 		if !errors.As(err, &refused) || refused.Limit != "QueryBytes" || errors.As(err, new(*BlockError)) {
 			t.Fatalf("with %d bytes: %v", limit, err)
 		}
-		for u, n := range refused.Of {
-			seen[readcost.Use(u).String()] = seen[readcost.Use(u).String()] || n > 0
-		}
+		seen.add(refused)
 		if limit > 1<<30 {
 			t.Fatal("nothing is enough")
 		}
@@ -110,6 +108,44 @@ func everyPartHasABudget(t *testing.T, bkt objstore.Bucket) {
 	if !seen["postings"] || !seen["series"] || !seen["chunks"] {
 		t.Errorf("only %v were ever in flight when a read was refused", seen)
 	}
+}
+
+// uses are the parts of reads that were seen to hold memory.
+type uses map[string]bool
+
+func (seen uses) add(refused *LimitError) {
+	for u, n := range refused.Of {
+		if n > 0 {
+			seen[readcost.Use(u).String()] = true
+		}
+	}
+}
+
+// inFlight is what a reader holds that is at a series, by the refusal of more.
+func inFlight(t *testing.T, bkt objstore.Bucket, dir string) uses {
+	t.Helper()
+	const enough = 1 << 30
+	cost := budgetOf(t, BudgetOptions{QueryBytes: enough}).Open()
+	defer cost.Close()
+	b := openOver(t, bkt, dir, Options{})
+	q, err := b.ChunkQuerier(0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := q.Select(WithCost(t.Context(), cost), true, nil, like("i", ".*7"))
+	if !set.Next() {
+		t.Fatal(set.Err())
+	}
+	var refused *LimitError
+	if err := cost.Take(readcost.Kept, enough); !errors.As(err, &refused) {
+		t.Fatalf("a gigabyte more: %v", err)
+	}
+	if err := errors.Join(q.Close(), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	seen := uses{}
+	seen.add(refused)
+	return seen
 }
 
 // A label of very many values makes plans that are large themselves.
