@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/varve-tsdb/varve/internal/aggrchunk"
 )
@@ -80,12 +81,33 @@ func TestMergeCountsNoWindowBesideItsRawSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			sameMarks(t, Merge(replicas...))
 			covered := int64(-150_000)
 			for _, p := range got {
 				if p.v > 1 && covered > p.t-150_000 {
 					t.Errorf("%s, %d ms missing: the window up to %d is there beside samples up to %d", name, missed, p.t, covered)
 				}
 				covered = p.t
+			}
+		}
+	}
+}
+
+// sameMarks checks that chunks are marked if they hold sums of windows, which here
+// are more than 1, and else are not.
+func sameMarks(t *testing.T, series storage.ChunkSeries) {
+	t.Helper()
+	metas, err := readChunks(series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, meta := range metas {
+		marked := aggrchunk.Resolution(meta.Chunk) > 0
+		it := meta.Chunk.Iterator(nil)
+		for typ := it.Next(); typ != chunkenc.ValNone; typ = it.Next() {
+			if p := pointAt(it, typ); (p.v > 1) != marked {
+				t.Errorf("the chunk at %d..%d, marked %v, holds %v", meta.MinTime, meta.MaxTime, marked, p)
+				break
 			}
 		}
 	}
