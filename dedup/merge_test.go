@@ -225,6 +225,16 @@ func TestMergeCounterResetInRhythm(t *testing.T) {
 	wantPoints(t, merged(t, a, b), want)
 }
 
+// The reset is between two chunks of the other replica, of which the first was not
+// decoded.
+func TestMergeCounterResetBetweenChunks(t *testing.T) {
+	a, b := line(0, 15, 121), line(8, 15, 150)
+	for i := 120; i < len(b); i++ {
+		b[i].v -= b[119].v
+	}
+	wantPoints(t, merged(t, a, b), append(a[:121:121], b[120:]...))
+}
+
 // A replica that misses every tenth scrape is returned to once or twice, and then
 // no more.
 func TestMergeFlappingReplica(t *testing.T) {
