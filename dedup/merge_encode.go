@@ -73,7 +73,7 @@ func (e *encoder) followed(l *lane) bool {
 // chunk's header says of a counter reset before it: iterators give that sample
 // an unknown hint, because they cannot know its predecessor either.
 func (e *encoder) take(l *lane) error {
-	if e.follows(l) && !l.coarse() {
+	if e.follows(l) {
 		e.taken++
 		return nil
 	}
