@@ -36,16 +36,17 @@ func (c cost) perSample() float64 { return float64(c.took) / float64(c.samples) 
 // and as many bytes it allocates.
 //
 // Reading should cost no more than 1.3 times as much for a phase-shifted pair, and
-// 1.05 times for copies. By samples it is 0.9 and 0.8 of floats and 1.2 of
-// histograms; by chunks 1.25 and 1.0 of floats. What is beyond it, and why:
+// 1.05 times for copies. By samples it is 1.25 and 1.03 of floats and 1.2 of
+// histograms; by chunks 1.3 and 1.02 of floats. What is beyond it, and why:
 //
+//   - Three copies by samples, 1.06: each further one is compared byte by byte.
 //   - Histograms by chunks, 1.9: whether the followed replica has a gap within a
 //     chunk takes the time of each sample, to which there is no way but past all
 //     buckets. Two thirds of what reading one replica costs are chunkenc's
 //     Next, which then runs twice.
-//   - Gaps in both of a pair, 29 and 18 in 24 h, by samples 1.75: around a gap
-//     the other replica is decoded, and after it until the first has proved
-//     itself; so nearly all of both is.
+//   - Gaps by samples, 1.75 with 29 in 24 h in one of a pair, and 2.4 with 18 more
+//     in the other: around a gap the other replica is decoded, and after it until
+//     the first has proved itself; so nearly all of both is.
 //   - Gaps by chunks, 2.5 to 8: chunks in which replicas take turns are encoded
 //     anew, and encoding takes several times as long as decoding. With a gap in
 //     each chunk, all are.

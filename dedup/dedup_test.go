@@ -178,6 +178,47 @@ func TestShardsHoldMergedSeries(t *testing.T) {
 	}
 }
 
+// hinted notes the hints that a source gets.
+type hinted struct {
+	storage.ChunkQueryable
+	got storage.SelectHints
+}
+
+type hintedQuerier struct {
+	storage.ChunkQuerier
+	h *hinted
+}
+
+func (h *hinted) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	q, err := h.ChunkQueryable.ChunkQuerier(mint, maxt)
+	return hintedQuerier{q, h}, err
+}
+
+func (q hintedQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.ChunkSeriesSet {
+	q.h.got = *hints
+	return q.ChunkQuerier.Select(ctx, sorted, hints, matchers...)
+}
+
+// A source that heeds all hints must not apply to replicas what is about merged
+// series.
+func TestHintsAboutMergedSeriesStay(t *testing.T) {
+	source := &hinted{ChunkQueryable: querytest.NewModel(pair(3))}
+	one := dedup.New(source, dedup.Options{ReplicaLabels: []string{"replica"}})
+	hints := storage.SelectHints{
+		Start: 0, End: math.MaxInt64, Func: "rate", Limit: 7,
+		ShardCount: 3, ShardIndex: 1, ProjectionLabels: []string{"n"}, ProjectionInclude: true,
+	}
+	asked := hints
+	selected(t, openQuerier(t, one), context.Background(), &asked, all)
+	want := storage.SelectHints{Start: 0, End: math.MaxInt64, Func: "rate"}
+	if diff := cmp.Diff(want, source.got); diff != "" {
+		t.Errorf("the source got (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(hints, asked); diff != "" {
+		t.Errorf("the caller's hints changed (-before +after):\n%s", diff)
+	}
+}
+
 func TestSeriesOutliveNext(t *testing.T) {
 	const n = 700 // several blocks of replicas
 	one := dedup.New(querytest.NewModel(pair(n)), dedup.Options{ReplicaLabels: []string{"replica"}})
@@ -272,6 +313,10 @@ func TestExemplars(t *testing.T) {
 	raw := readopts.With(ctx, readopts.Options{NoDedup: true})
 	if got, want := ask(raw, one), []string{"acommon20000", "aa30000", "bcommon20000", "bb30001"}; !slices.Equal(got, want) {
 		t.Errorf("without dedup: got %v, want %v", got, want)
+	}
+	others := readopts.With(ctx, readopts.Options{ReplicaLabels: []string{"cluster"}})
+	if got, want := ask(others, one), []string{"acommon20000", "aa30000", "bcommon20000", "bb30001"}; !slices.Equal(got, want) {
+		t.Errorf("with other replica labels: got %v, want %v", got, want)
 	}
 	if got := ask(ctx, dedup.New(plain{model}, dedup.Options{})); got != nil {
 		t.Errorf("of a source without exemplars: got %v", got)

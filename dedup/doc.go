@@ -45,6 +45,7 @@
 // one go (see floatsIterator, which is the other half of the gain), and a loop
 // that does nothing else finds the first sample that is unusual. What that loop
 // and the long way decide must be the same to the last detail, since whether a
+// sample comes by one or the other depends on who reads; the tests compare both
 // for each case they draw. BenchmarkMerge prints the cost as a multiple of that of
 // one replica, and says what is beyond 1.3 and why.
 //
@@ -104,7 +105,9 @@
 // # What it promises, and why it holds
 //
 //   - Every emitted sample is a sample of one of the replicas, bit for bit:
-//     nothing is calculated, not even for counters.
+//     nothing is calculated, not even for counters. The one exception are
+//     histograms of a replica whose resolution is finer than what came before a
+//     switch to it, which are made as coarse.
 //   - Timestamps rise strictly, and the chunks of a series do not overlap: a lane
 //     is moved beyond the last emitted sample before it is looked at.
 //   - Identical copies come out as one of them, undecoded.
@@ -169,4 +172,11 @@
 // Native histograms are compared by their counts. After a switch they do not
 // carry their own replica's counter reset hint: it is found anew where a chunk
 // is written, and left unknown at the start of one, so that readers compare.
+//
+// Readers take a resolution that becomes finer for a counter reset. Where one
+// replica has a finer one than the other, what follows a switch to it is therefore
+// reduced to the other's, until its own counter is reset; as is, after the way back,
+// a finer replica that was followed first. Nothing is done about replicas of which
+// one has a smaller zero bucket, or custom buckets where the other has exponential
+// ones: a switch between those is a reset to PromQL.
 package dedup

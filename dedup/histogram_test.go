@@ -246,3 +246,112 @@ func TestSamplesForgetHintsAtASwitch(t *testing.T) {
 		})
 	}
 }
+
+// fine makes points of histograms with a count each, one each 15 s from start.
+func fine(t *testing.T, start int64, schema int32, counts ...int64) (list []point) {
+	t.Helper()
+	for i, n := range counts {
+		h := tsdbutil.GenerateTestHistogram(n)
+		h.Schema = 5
+		if err := h.ReduceResolution(schema); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, point{t: start + int64(i)*15_000, h: h})
+	}
+	return list
+}
+
+// rising are n counts from first on.
+func rising(first int64, n int) (list []int64) {
+	for i := range n {
+		list = append(list, first+int64(i))
+	}
+	return list
+}
+
+// What is as coarse as the replica before remains so for the next one.
+func TestMergeHistogramsOfThreeResolutions(t *testing.T) {
+	got := merged(t, fine(t, 0, 1, rising(100, 50)...), fine(t, 14_000, 4, rising(100, 100)...), fine(t, 5_000, 3, rising(100, 200)...))
+	for i, p := range got[1:] {
+		if p.resets(got[i]) {
+			t.Errorf("%v after %v is a reset", p, got[i])
+		}
+	}
+	if last := got[len(got)-1].t; last != 5_000+199*15_000 {
+		t.Errorf("the last is at %d", last)
+	}
+}
+
+// A counter that climbs beyond where it was within a scrape shows its reset by
+// nothing but a finer resolution.
+func TestMergeHistogramResetThatOnlyRefines(t *testing.T) {
+	b := append(fine(t, 8_000, 3, rising(100, 80)...), fine(t, 8_000+80*15_000, 4, rising(10_000, 40)...)...)
+	got := merged(t, fine(t, 0, 1, rising(100, 50)...), b)
+	var resets []int64
+	for i, p := range got[1:] {
+		if p.resets(got[i]) {
+			resets = append(resets, p.t)
+		}
+	}
+	if len(resets) != 1 || resets[0] != b[80].t {
+		t.Errorf("resets at %v, want one at %d", resets, b[80].t)
+	}
+}
+
+// Replicas whose histograms are of different resolution see the same counter: what
+// follows a switch to the finer one is no reset, however it is read. A reset that
+// there really is makes buckets finer again.
+func TestMergeHistogramsOfDifferentResolution(t *testing.T) {
+	const reset = 250
+	see := func(start int64, schema int32, lost, until int) (list []point) {
+		for i := range 400 {
+			if i >= lost && i < until {
+				continue
+			}
+			seen := int64(1000 + i)
+			if i >= reset {
+				seen = int64(i - reset)
+			}
+			h := tsdbutil.GenerateTestHistogram(seen)
+			h.Schema = 5
+			if err := h.ReduceResolution(schema); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, point{t: start + int64(i)*15_000, h: h})
+		}
+		return list
+	}
+	for name, schemas := range map[string][2]int32{"coarser first": {1, 4}, "finer first": {4, 1}, "the same": {2, 2}} {
+		for _, kind := range []string{"integer", "float"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				a, b := see(0, schemas[0], 100, 110), see(8_000, schemas[1], 999, 999)
+				if kind == "float" {
+					for _, list := range [][]point{a, b} {
+						for i := range list {
+							list[i].fh, list[i].h = list[i].h.ToFloat(nil), nil
+						}
+					}
+				}
+				got := merged(t, a, b)
+				var resets []int
+				for i, p := range got[1:] {
+					if p.resets(got[i]) {
+						resets = append(resets, int(p.t/15_000))
+					}
+				}
+				if len(resets) != 1 || resets[0] != reset {
+					t.Errorf("resets at samples %v, want one at %d", resets, reset)
+				}
+				if last := got[len(got)-1].float(); last.Schema != schemas[0] {
+					t.Errorf("after the reset the schema is %d, the followed replica's is %d", last.Schema, schemas[0])
+				}
+				series := Merge(replica(t, a), replica(t, b))
+				for at, v := range ask(t, series, "resets(x[1h])", 3_600_000, 3_700_000, 15_000) {
+					if v != 0 {
+						t.Errorf("resets() at %d is %g", at, v)
+					}
+				}
+			})
+		}
+	}
+}

@@ -56,6 +56,35 @@ func (p point) number() float64 {
 	return p.v
 }
 
+// as returns the point with a histogram as coarse as that of q, if it is finer.
+func (p point) as(q point) point {
+	switch {
+	case p.h != nil && q.h != nil && !q.h.UsesCustomBuckets():
+		p.h = coarser(p.h, int8(q.h.Schema))
+	case p.fh != nil && q.fh != nil && !q.fh.UsesCustomBuckets():
+		p.fh = coarserFloat(p.fh, int8(q.fh.Schema))
+	}
+	return p
+}
+
+// resets reports whether PromQL takes p, if it follows last, for a counter that
+// was reset.
+func (p point) resets(last point) bool {
+	if p.typ() == chunkenc.ValFloat || last.typ() == chunkenc.ValFloat {
+		return p.number() < last.number()
+	}
+	now := p.float().Copy()
+	now.CounterResetHint = histogram.UnknownCounterReset // as where a chunk begins
+	return now.DetectReset(last.float())
+}
+
+func (p point) float() *histogram.FloatHistogram {
+	if p.h != nil {
+		return p.h.ToFloat(nil)
+	}
+	return p.fh
+}
+
 // stale reports whether the point is a stale marker.
 func (p point) stale() bool {
 	switch {

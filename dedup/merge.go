@@ -57,7 +57,8 @@ func (s *mergedSeries) Iterator(it chunks.Iterator) chunks.Iterator {
 // merge_lane.go walks a lane and merge_recall.go looks around it,
 // merge_interval.go says what is late, merge_follow.go decides which lane to
 // follow and merge_judge.go what fits a counter, and merge_glide.go is the short
-// cut while nothing happens.
+// cut while nothing happens. merge_coarsen.go is about histograms of different
+// resolutions.
 type merger struct {
 	labels  labels.Labels
 	sources []source
@@ -183,7 +184,7 @@ func (m *merger) begin() {
 // passable reports whether the next chunk of l, which is followed, has its
 // range to itself, so that it can be taken over undecoded.
 func (m *merger) passable(l *lane) bool {
-	if len(l.queue) == 0 {
+	if len(l.queue) == 0 || l.finest < anySchema {
 		return false
 	}
 	meta := l.queue[0]
@@ -229,6 +230,7 @@ func (m *merger) pass(l *lane) {
 
 // emit gives out the next sample of l, and follows l from here on.
 func (m *merger) emit(l *lane) {
+	m.limit(l)
 	if l != m.lane {
 		m.follow(l)
 	}
@@ -243,6 +245,7 @@ func (m *merger) emit(l *lane) {
 	m.began, m.lastT, m.ended = true, s.t, s.stale
 	if !s.stale {
 		m.last = s
+		m.last.schema = min(s.schema, l.finest)
 	}
 	l.adjacent = true
 	m.startGlide()

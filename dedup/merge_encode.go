@@ -80,11 +80,11 @@ func (e *encoder) take(l *lane) error {
 	if err := e.breakOff(); err != nil {
 		return err
 	}
-	if l.idx == 0 {
+	if l.idx == 0 && !l.coarse() {
 		e.src, e.seq, e.meta, e.taken = l, l.seq, l.chunk, 1
 		return nil
 	}
-	return e.append(&l.samples, l.it, l.cur.typ, !l.adjacent)
+	return e.append(&l.samples, l.it, l.cur.typ, !l.adjacent, l.finest)
 }
 
 // chunkDone is told that l has read its chunk to the end.
@@ -133,7 +133,7 @@ func (e *encoder) breakOff() error {
 		if typ == chunkenc.ValNone {
 			return fmt.Errorf("decode chunk at %d..%d again: %w", meta.MinTime, meta.MaxTime, it.Err())
 		}
-		if err := e.append(&e.replay, it, typ, false); err != nil {
+		if err := e.append(&e.replay, it, typ, false, anySchema); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func (e *encoder) breakOff() error {
 
 // append writes the sample at it, which is from of. One that does not follow its predecessor in
 // its own replica says nothing about counter resets; readers then compare.
-func (e *encoder) append(of *samples, it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool) error {
+func (e *encoder) append(of *samples, it chunkenc.Iterator, typ chunkenc.ValueType, jumped bool, finest int8) error {
 	st := it.AtST()
 	if of.window != e.window {
 		e.flush()
@@ -167,10 +167,12 @@ func (e *encoder) append(of *samples, it chunkenc.Iterator, typ chunkenc.ValueTy
 	case chunkenc.ValHistogram:
 		// The appender may keep parts of the histogram: no buffer here.
 		t, h = it.AtHistogram(nil)
+		h = coarser(h, finest)
 		h.CounterResetHint = hintAfter(h.CounterResetHint, jumped)
 		fresh, recoded, e.app, err = e.app.AppendHistogram(nil, st, t, h, false)
 	case chunkenc.ValFloatHistogram:
 		t, fh = it.AtFloatHistogram(nil)
+		fh = coarserFloat(fh, finest)
 		fh.CounterResetHint = hintAfter(fh.CounterResetHint, jumped)
 		fresh, recoded, e.app, err = e.app.AppendFloatHistogram(nil, st, t, fh, false)
 	}

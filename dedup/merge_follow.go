@@ -250,7 +250,7 @@ func (l *lane) seek(lo, hi int64) bool {
 		l.sync(l.m.lastT)
 	}
 	for l.ready() && l.cur.t <= hi {
-		if !l.cur.stale {
+		if !l.cur.stale && !l.repeats() {
 			switch v := l.m.judge(l); {
 			case v == newReset, v == fits && l.cur.t >= lo:
 				return true
@@ -259,6 +259,14 @@ func (l *lane) seek(lo, hi int64) bool {
 		l.skip()
 	}
 	return false
+}
+
+// repeats reports whether the current sample is an aggregate of a window more
+// than half of which the emitted samples cover. They may be raw ones, of a
+// replica that is not downsampled yet, and much closer than that; both would
+// count twice in a sum.
+func (l *lane) repeats() bool {
+	return l.m.began && l.cur.t < later(l.m.lastT, l.samples.window, 1, 2)
 }
 
 // alive reports whether a replica other than the followed one ends, as far as

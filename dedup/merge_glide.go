@@ -92,7 +92,7 @@ type glide struct {
 func (m *merger) startGlide() {
 	l := m.lane
 	m.glide.rhythm, m.glide.on = l.rhythm()
-	m.glide.on = m.glide.on && !m.away && l.cur.ok() && l.cur.number() && (m.enc == nil || m.enc.followed(l))
+	m.glide.on = m.glide.on && !m.away && l.finest == anySchema && l.cur.ok() && l.cur.number() && (m.enc == nil || m.enc.followed(l))
 }
 
 // glideOn does what step and emit do for the samples after the last emitted one,

@@ -36,6 +36,7 @@ type lane struct {
 	stale    bool   // the last sample before cur was a stale marker
 	drop     drop   // the last fall of this lane's values, as far as decoded
 	adjacent bool   // the sample before cur was the last one emitted
+	finest   int8   // schema of what is emitted of the lane, see merge_coarsen.go
 
 	ahead uint64 // seq of the chunk that was read ahead, 0 if none was
 	iv    interval
@@ -49,7 +50,7 @@ func (l *lane) reinit(m *merger, source int) {
 	clear(l.queue)
 	*l = lane{
 		m: m, source: source, queue: l.queue[:0], samples: l.samples,
-		tail: never, born: never, drop: noDrop(), order: -1,
+		tail: never, born: never, drop: noDrop(), order: -1, finest: anySchema,
 	}
 }
 

@@ -21,6 +21,8 @@ type sample struct {
 	stale bool
 	gauge bool // a histogram marked as a gauge, or an aggregate of a window
 	dim   bool // v was not read
+
+	schema int8 // of a histogram
 }
 
 func (s sample) ok() bool { return s.typ != chunkenc.ValNone }
@@ -82,6 +84,7 @@ func (r *sampleReader) read(it chunkenc.Iterator, typ chunkenc.ValueType) sample
 		s.v = float64(h.Count)
 		s.stale = value.IsStaleNaN(h.Sum)
 		s.gauge = h.CounterResetHint == histogram.GaugeType
+		s.schema = int8(h.Schema)
 	case chunkenc.ValFloatHistogram:
 		if r.fh == nil {
 			r.fh = &histogram.FloatHistogram{}
@@ -91,6 +94,7 @@ func (r *sampleReader) read(it chunkenc.Iterator, typ chunkenc.ValueType) sample
 		s.v = fh.Count
 		s.stale = value.IsStaleNaN(fh.Sum)
 		s.gauge = fh.CounterResetHint == histogram.GaugeType
+		s.schema = int8(fh.Schema)
 	}
 	return s
 }

@@ -181,12 +181,14 @@ func (s *sampleIterator) AtST() int64 {
 
 func (s *sampleIterator) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
 	t, h := s.it.AtHistogram(h)
+	h = coarser(h, s.m.lane.finest)
 	h.CounterResetHint = hintAfter(h.CounterResetHint, s.m.jumped)
 	return t, h
 }
 
 func (s *sampleIterator) AtFloatHistogram(fh *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	t, fh := s.it.AtFloatHistogram(fh)
+	fh = coarserFloat(fh, s.m.lane.finest)
 	fh.CounterResetHint = hintAfter(fh.CounterResetHint, s.m.jumped)
 	return t, fh
 }

@@ -201,6 +201,61 @@ func TestMergeCounters(t *testing.T) {
 	}
 }
 
+// The same as above, once the replica has been followed for long: what is usual is
+// dealt with in another way then, see merge_glide.go.
+func TestMergeCounterResetInRhythm(t *testing.T) {
+	var a, b, want []point
+	for i := range 42 {
+		at, v := float64(i)*15, float64(1000+15*i)
+		if i >= 41 {
+			v = 3 // nothing follows this for a while
+		}
+		a = append(a, seconds(at, v)...)
+		want = append(want, seconds(at, v)...)
+	}
+	for i := range 50 {
+		// Its clock is 16 s ahead, so that it sees the reset later.
+		at, v := float64(i)*15+8, float64(1000+15*i-8)
+		if i >= 43 {
+			v = float64(15*(i-43) + 10)
+			want = append(want, seconds(at, v)...)
+		}
+		b = append(b, seconds(at, v)...)
+	}
+	wantPoints(t, merged(t, a, b), want)
+}
+
+// The reset is between two chunks of the other replica, of which the first was not
+// decoded.
+func TestMergeCounterResetBetweenChunks(t *testing.T) {
+	a, b := line(0, 15, 121), line(8, 15, 150)
+	for i := 120; i < len(b); i++ {
+		b[i].v -= b[119].v
+	}
+	wantPoints(t, merged(t, a, b), append(a[:121:121], b[120:]...))
+}
+
+// A replica that misses every tenth scrape is returned to once or twice, and then
+// no more.
+func TestMergeFlappingReplica(t *testing.T) {
+	var a []point
+	for i, p := range line(0, 15, 600) {
+		if i%10 != 9 {
+			a = append(a, p)
+		}
+	}
+	got := merged(t, a, line(7, 15, 600))
+	switches := 0
+	for i, p := range got[1:] {
+		if p.t%15_000 != got[i].t%15_000 {
+			switches++
+		}
+	}
+	if switches < 2 || switches > 6 {
+		t.Errorf("%d switches", switches)
+	}
+}
+
 // line is a counter scraped n times from start on, in seconds.
 func line(start, interval float64, n int) []point {
 	var list []point

@@ -31,7 +31,7 @@ func (s *scenario) origin(p point) ([]int64, error) {
 	found := false
 	for i, points := range s.points {
 		j, ok := slices.BinarySearchFunc(points, p.t, func(q point, t int64) int { return int(q.t - t) })
-		if ok && samePoint(points[j], p) {
+		if ok && samePoint(points[j].as(p), p) {
 			found = true
 			if t, ok := s.truths[i][p.t]; ok {
 				times = append(times, t)
@@ -56,7 +56,7 @@ func (s *scenario) checkOrigins(got []point) error {
 		if p.stale() {
 			continue
 		}
-		if lastTimes != nil && !s.gauge && p.number() < last.number() {
+		if lastTimes != nil && !s.gauge && p.resets(last) {
 			real := false
 			for _, a := range lastTimes {
 				for _, b := range times {
@@ -167,7 +167,7 @@ func (s *scenario) checkCalm(got []point) error {
 // holder returns the replicas that have the sample, as bits.
 func (s *scenario) holder(p point) (set uint) {
 	for i, points := range s.points {
-		if j, ok := slices.BinarySearchFunc(points, p.t, func(q point, t int64) int { return int(q.t - t) }); ok && samePoint(points[j], p) {
+		if j, ok := slices.BinarySearchFunc(points, p.t, func(q point, t int64) int { return int(q.t - t) }); ok && samePoint(points[j].as(p), p) {
 			set |= 1 << i
 		}
 	}

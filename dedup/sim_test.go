@@ -226,8 +226,11 @@ func (s *scenario) observe(points []point, replica int32) {
 			continue
 		}
 		h := &histogram.Histogram{
-			Schema: schema, Count: uint64(p.v), Sum: p.v,
-			PositiveSpans: []histogram.Span{{Offset: schema, Length: 1}}, PositiveBuckets: []int64{int64(p.v)},
+			Schema: 5, Count: uint64(p.v), Sum: p.v, // the same to all, before
+			PositiveSpans: []histogram.Span{{Offset: 77, Length: 1}}, PositiveBuckets: []int64{int64(p.v)},
+		}
+		if err := h.ReduceResolution(schema); err != nil {
+			panic(err) // schema is less than 5
 		}
 		if s.gauge {
 			h.CounterResetHint = histogram.GaugeType
