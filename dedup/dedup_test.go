@@ -32,6 +32,8 @@ func pair(n int) querytest.Data {
 				Exemplars: []exemplar.Exemplar{
 					{Labels: labels.FromStrings("trace", "common"), Value: 1, Ts: 20_000, HasTs: true},
 					{Labels: labels.FromStrings("trace", name), Value: 2, Ts: 30_000 + int64(i), HasTs: true},
+					{Labels: labels.FromStrings("trace", "scraped"), Value: 3, Ts: 40_000 + 7_000*int64(i)},
+					{Labels: labels.FromStrings("trace", "scraped"), Value: 3, Ts: 240_000 + 7_000*int64(i)},
 				},
 			}
 			for k := range int64(10) {
@@ -307,15 +309,19 @@ func TestExemplars(t *testing.T) {
 		return list
 	}
 	ctx := context.Background()
-	if got, want := ask(ctx, one), []string{"common20000", "a30000", "b30001"}; !slices.Equal(got, want) {
+	if got, want := ask(ctx, one), []string{"common20000", "a30000", "b30001", "scraped40000", "scraped240000"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+	apart := []string{
+		"acommon20000", "aa30000", "ascraped40000", "ascraped240000",
+		"bcommon20000", "bb30001", "bscraped47000", "bscraped247000",
+	}
 	raw := readopts.With(ctx, readopts.Options{NoDedup: true})
-	if got, want := ask(raw, one), []string{"acommon20000", "aa30000", "bcommon20000", "bb30001"}; !slices.Equal(got, want) {
+	if got, want := ask(raw, one), apart; !slices.Equal(got, want) {
 		t.Errorf("without dedup: got %v, want %v", got, want)
 	}
 	others := readopts.With(ctx, readopts.Options{ReplicaLabels: []string{"cluster"}})
-	if got, want := ask(others, one), []string{"acommon20000", "aa30000", "bcommon20000", "bb30001"}; !slices.Equal(got, want) {
+	if got, want := ask(others, one), apart; !slices.Equal(got, want) {
 		t.Errorf("with other replica labels: got %v, want %v", got, want)
 	}
 	if got := ask(ctx, dedup.New(plain{model}, dedup.Options{})); got != nil {
