@@ -48,10 +48,10 @@ func (s *mergedSeries) Samples(mint, maxt int64) (chunkenc.Iterable, error) {
 		ends = append(ends, len(all))
 	}
 	kept := slices.Clone(all)
-	samples.lists = make([][]chunks.Meta, len(ends))
+	samples.lists = samples.two[:0]
 	from := 0
-	for i, end := range ends {
-		samples.lists[i] = kept[from:end:end]
+	for _, end := range ends {
+		samples.lists = append(samples.lists, kept[from:end:end])
 		from = end
 	}
 	samples.plain = len(samples.lists) == 1 && disjoint(samples.lists[0])
@@ -82,21 +82,34 @@ next:
 // mergedSamples are the samples of a group of replicas whose chunks are there.
 type mergedSamples struct {
 	labels     labels.Labels
-	lists      [][]chunks.Meta // of replicas, none a copy of another
-	plain      bool            // there is one list, and nothing to choose in it
+	lists      [][]chunks.Meta  // of replicas, none a copy of another
+	two        [2][]chunks.Meta // mostly their memory
+	plain      bool             // there is one list, and nothing to choose in it
 	mint, maxt int64
 }
 
-// Chunks are those that the samples are read from, by replica, counted from 0.
-// Copies of another replica's are left out.
-func (s *mergedSamples) Chunks(yield func(replica int, chunk chunks.Meta) bool) {
-	for replica, list := range s.lists {
+// Holds tells from how many chunks of all replicas, copies left out, the samples are
+// read, and how many bytes these have; and how many chunks and samples between mint
+// and maxt the replica has that has most.
+func (s *mergedSamples) Holds() (held int, bytes int64, chunks, samples int) {
+	for _, list := range s.lists {
+		inRange, n := 0, 0
 		for _, chunk := range list {
-			if !yield(replica, chunk) {
-				return
+			if chunk.Chunk == nil {
+				continue
+			}
+			held++
+			bytes += int64(len(chunk.Chunk.Bytes()))
+			if chunk.MinTime <= s.maxt && s.mint <= chunk.MaxTime {
+				inRange++
+				n += chunk.Chunk.NumSamples()
 			}
 		}
+		if n > samples {
+			chunks, samples = inRange, n
+		}
 	}
+	return held, bytes, chunks, samples
 }
 
 // Iterator returns the samples from the first on.

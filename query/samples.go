@@ -71,10 +71,11 @@ type sampled interface {
 	Samples(mint, maxt int64) (chunkenc.Iterable, error)
 }
 
-// holder is what such samples are read from: the chunks of each replica, counted
-// from 0.
+// holder is what such samples are read from: how many chunks stay in memory for
+// them, of all replicas, and with how many bytes; and how many chunks and samples
+// the replica has that has most in the range.
 type holder interface {
-	Chunks(yield func(replica int, chunk chunks.Meta) bool)
+	Holds() (held int, bytes int64, chunks, samples int)
 }
 
 // samplesSet turns a set of chunks into one of samples.
@@ -132,31 +133,16 @@ func (s *samplesSet) Next() bool {
 
 // keep takes account of samples that are read from the chunks of replicas, all of
 // which stay in memory. As many are returned as the fullest replica has, or about.
-func (s *samplesSet) keep(lset labels.Labels, samples chunkenc.Iterable) error {
+func (s *samplesSet) keep(lset labels.Labels, of chunkenc.Iterable) error {
 	memory := seriesMemory + int64(lset.ByteSize())
-	type content struct{ chunks, samples int }
-	var most, now content
-	at := 0
-	if held, ok := samples.(holder); ok {
-		held.Chunks(func(replica int, chunk chunks.Meta) bool {
-			if chunk.Chunk == nil {
-				return true
-			}
-			memory += chunkMemory + int64(len(chunk.Chunk.Bytes()))
-			if replica != at {
-				at, now = replica, content{}
-			}
-			if chunk.MinTime <= s.maxt && s.mint <= chunk.MaxTime {
-				now.chunks++
-				now.samples += chunk.Chunk.NumSamples()
-			}
-			if now.samples > most.samples {
-				most = now
-			}
-			return true
-		})
+	chunks, samples := 0, 0
+	if of, ok := of.(holder); ok {
+		var held int
+		var bytes int64
+		held, bytes, chunks, samples = of.Holds()
+		memory += chunkMemory*int64(held) + bytes
 	}
-	return cmp.Or(s.kept.Keep(memory), s.cost.Returned(1, most.chunks, most.samples))
+	return cmp.Or(s.kept.Keep(memory), s.cost.Returned(1, chunks, samples))
 }
 
 // At returns the current series. It stays iterable.
