@@ -193,7 +193,7 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 
 	b.src.metrics.headerBuilds.Inc()
 	if err := os.MkdirAll(b.dir, 0o777); err != nil {
-		return nil, b.fault(ctx, path, err)
+		return nil, b.fault(ctx, path, &indexheader.WriteError{Err: err})
 	}
 	if err := b.src.quarantine.known(b, b.indexObject(), nil); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ type BuildOptions struct {
 // Build writes the header of index as the file path, whose directory must
 // exist. On an error nothing is left at path that was not there before. Errors
 // of index come back wrapped; a *CorruptError or *UnsupportedError says that
-// the index itself is at fault.
+// the index itself is at fault, a *WriteError that the file is.
 //
 // What opts say about the index is checked: if it is wrong, Build finds out by
 // itself.
@@ -65,7 +65,7 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
 	if err != nil {
-		return fmt.Errorf("create index header: %w", err)
+		return &WriteError{err}
 	}
 	defer func() {
 		if err != nil {
@@ -93,7 +93,7 @@ func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os
 		}
 		// Whoever told the sections was wrong, or the index is: to be found out.
 		if err := f.Truncate(0); err != nil {
-			return fmt.Errorf("write index header: %w", err)
+			return &WriteError{err}
 		}
 	}
 	tail, err := readTail(ctx, index, size, whole)
@@ -117,21 +117,21 @@ func fill(ctx context.Context, index Index, size int64, opts BuildOptions, f *os
 func commit(f *os.File, path string, made time.Time) error {
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	if _, err := newReader(f, info.Size()); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	if !made.IsZero() {
 		if err := os.Chtimes(f.Name(), made, made); err != nil {
-			return fmt.Errorf("write index header: %w", err)
+			return &WriteError{err}
 		}
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	return nil
 }
@@ -159,20 +159,17 @@ func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte,
 		mid := min(max(tailStart, part.from), part.to)
 		if part.from < mid {
 			group.Go(func() error {
-				return copyRange(groupCtx, index, part.from, mid-part.from, io.NewOffsetWriter(f, part.at))
+				return copyRange(groupCtx, index, part.from, mid-part.from, headerPart(f, part.at))
 			})
 		}
 		if mid < part.to {
 			group.Go(func() error {
-				_, err := f.WriteAt(tail[mid-tailStart:part.to-tailStart], part.at+mid-part.from)
+				_, err := headerPart(f, part.at+mid-part.from).Write(tail[mid-tailStart : part.to-tailStart])
 				return err
 			})
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("write index header: %w", err)
-	}
-	return nil
+	return group.Wait()
 }
 
 // frame looks at the index's first bytes, which are in f before its symbols, and
@@ -180,16 +177,16 @@ func copyParts(ctx context.Context, index Index, size int64, t toc, tail []byte,
 func frame(t toc, size int64, f *os.File) error {
 	head := make([]byte, indexStart)
 	if _, err := f.ReadAt(head, preludeSize-t.symbols); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	if err := checkIndexStart(head); err != nil {
 		return err
 	}
 	if _, err := f.WriteAt(t.prelude(head[4]), 0); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	if _, err := f.WriteAt(t.trailer(), t.tablePosition()+size-t.postingsTable); err != nil {
-		return fmt.Errorf("write index header: %w", err)
+		return &WriteError{err}
 	}
 	return nil
 }

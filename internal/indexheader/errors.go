@@ -3,6 +3,7 @@ package indexheader
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // ErrTruncated is the cause in a CorruptError if the index ends before its size.
@@ -42,4 +43,29 @@ func (e *UnsupportedError) Error() string {
 		return "index version 1 is not supported: rewrite the block with a Prometheus of version 2.0 or later"
 	}
 	return fmt.Sprintf("index version %d is not supported", e.Version)
+}
+
+// WriteError says that the header's file could not be written, as on a full disk.
+// It says nothing about the index.
+type WriteError struct {
+	// Err is the error of the file system.
+	Err error
+}
+
+func (e *WriteError) Error() string { return "write index header: " + e.Err.Error() }
+
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// headerPart is a header's file from a position on.
+func headerPart(f io.WriterAt, at int64) io.Writer { return partWriter{io.NewOffsetWriter(f, at)} }
+
+// partWriter tells failures to write from those to read what is written.
+type partWriter struct{ w io.Writer }
+
+func (p partWriter) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if err != nil {
+		err = &WriteError{err}
+	}
+	return n, err
 }

@@ -2,7 +2,6 @@ package indexheader
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 
@@ -57,17 +56,17 @@ func copySections(ctx context.Context, index Index, size int64, s Sections, f *o
 	tableAt := headAt + s.Series
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return copyRange(groupCtx, index, 0, s.Series, io.NewOffsetWriter(f, headAt))
+		return copyRange(groupCtx, index, 0, s.Series, headerPart(f, headAt))
 	})
 	group.Go(func() error {
-		return copyRange(groupCtx, index, s.PostingsTable, size-s.PostingsTable, io.NewOffsetWriter(f, tableAt))
+		return copyRange(groupCtx, index, s.PostingsTable, size-s.PostingsTable, headerPart(f, tableAt))
 	})
 	if err := group.Wait(); err != nil {
-		return toc{}, fmt.Errorf("write index header: %w", err)
+		return toc{}, err
 	}
 	end := make([]byte, indexTOCSize)
 	if _, err := f.ReadAt(end, tableAt+size-s.PostingsTable-indexTOCSize); err != nil {
-		return toc{}, fmt.Errorf("write index header: %w", err)
+		return toc{}, &WriteError{err}
 	}
 	t, err := parseTOC(end, size)
 	if err == nil && (t.series != s.Series || t.postingsTable != s.PostingsTable || t.symbols != indexStart) {
