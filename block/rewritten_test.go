@@ -228,3 +228,22 @@ func TestIndexJoinsInAnyOrder(t *testing.T) {
 		}
 	}
 }
+
+// The youngest of index and chunks tells when the data was written, in whatever order
+// they are listed, and nothing else does.
+func TestDataWritten(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2024, 1, 1, 0, minute, 0, 0, time.UTC) }
+	for _, names := range [][]string{
+		{IndexFilename, "chunks/000001", "chunks/000002", MetaFilename, DeletionMarkFilename},
+		{"chunks/000001", "chunks/000002", IndexFilename, MetaFilename, DeletionMarkFilename},
+	} {
+		var e Entry
+		for i, name := range names {
+			e.wrote(name, at(i))
+		}
+		e.wrote(names[0], at(0))
+		if !e.DataWritten.Equal(at(2)) || !e.MetaWritten.Equal(at(3)) {
+			t.Errorf("%v: data was written at %s and meta.json at %s", names, e.DataWritten, e.MetaWritten)
+		}
+	}
+}

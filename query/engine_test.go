@@ -190,3 +190,37 @@ func TestEngineReportsSourceTimeout(t *testing.T) {
 }
 
 var _ storage.ChunkQueryable = (*Fanout)(nil)
+
+// A query that is cancelled does not run, also if it is let in at that moment.
+func TestEngineCancelWhileLetIn(t *testing.T) {
+	up := labels.FromStrings("__name__", "up")
+	for range 50 { // it is one moment or another
+		synctest.Test(t, func(t *testing.T) {
+			engine, err := NewEngine(EngineOptions{MaxConcurrent: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			release := make(chan struct{})
+			slow := &faulty{Model: querytest.NewModel(querytest.Data{}), stall: release}
+			if err := slow.Append(labels.EmptyLabels(), up, querytest.Sample{T: 1}); err != nil {
+				t.Fatal(err)
+			}
+			var queries [2]promql.Query
+			var done sync.WaitGroup
+			for i, source := range []storage.ChunkQueryable{slow, querytest.NewModel(querytest.Data{})} {
+				if queries[i], err = engine.NewInstantQuery(t.Context(), Samples(source), nil, "up", time.UnixMilli(1)); err != nil {
+					t.Fatal(err)
+				}
+				done.Go(func() {
+					if got := queries[i].Exec(t.Context()); (got.Err != nil) != (i == 1) {
+						t.Errorf("query %d: %v", i, got.Err)
+					}
+				})
+				synctest.Wait()
+			}
+			queries[1].Cancel()
+			close(release)
+			done.Wait()
+		})
+	}
+}

@@ -51,11 +51,16 @@ type queuedQuery struct {
 	queue *queue
 
 	mu     sync.Mutex         // guards what follows
-	cancel context.CancelFunc // ends the wait, nil while there is none
+	cancel context.CancelFunc // ends Exec, nil before that
 }
 
 // Exec waits and runs the query.
 func (q *queuedQuery) Exec(ctx context.Context) *promql.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	q.mu.Lock()
+	q.cancel = cancel
+	q.mu.Unlock()
 	place, err := q.wait(ctx)
 	if err != nil {
 		return &promql.Result{Err: err}
@@ -65,31 +70,18 @@ func (q *queuedQuery) Exec(ctx context.Context) *promql.Result {
 }
 
 func (q *queuedQuery) wait(ctx context.Context) (*fairqueue.Place, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	q.waits(cancel)
-	defer q.waits(nil)
 	timer, ctx := q.Stats().Timers.GetSpanTimer(ctx, stats.ExecQueueTime)
 	defer timer.Finish()
 	return q.queue.enter(ctx)
 }
 
-func (q *queuedQuery) waits(cancel context.CancelFunc) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.cancel = cancel
-}
-
-// Cancel ends the wait, or the query if it runs.
+// Cancel ends Exec, whether it waits, runs or is let in at that moment.
 func (q *queuedQuery) Cancel() {
 	q.mu.Lock()
-	cancel := q.cancel
-	q.mu.Unlock()
-	if cancel != nil {
-		cancel()
-		return
+	defer q.mu.Unlock()
+	if q.cancel != nil {
+		q.cancel()
 	}
-	q.Query.Cancel()
 }
 
 // concurrency tells the engine how many queries may run, for its metrics. It holds

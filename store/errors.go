@@ -46,6 +46,9 @@ var (
 	// was in use, rather than an object of the bucket. The next read builds it
 	// anew.
 	ErrHeader = errors.New("the local index header was damaged: it is built anew when the block is read next; if this comes again check the disk")
+	// ErrHeaderWrite is the cause when the local header of a block cannot be written.
+	// The block itself may be in order.
+	ErrHeaderWrite = errors.New("the local index header cannot be written: free space, or give the store a directory on a disk that works")
 )
 
 // notReady is the type of ErrNotReady.
@@ -70,7 +73,7 @@ type BlockError struct {
 	// file if it is that which is at fault.
 	Object string
 	// Err is the cause: ErrMissing, ErrTruncated, ErrCorrupt, ErrUnsupported,
-	// ErrReplaced, ErrHeader, or an error of the bucket or the disk.
+	// ErrReplaced, ErrHeader, ErrHeaderWrite, or an error of the bucket or the disk.
 	Err error
 	// Since is when the fault was met first, if that was earlier: the object was not
 	// read again for this answer. Otherwise it is zero.
@@ -105,9 +108,10 @@ func (e *BlockError) Missing(yield func(external labels.Labels, mint, maxt int64
 // repairing the block.
 func (e *BlockError) Retryable() bool { return reasonOf(e.Err) == "" }
 
-// Unavailable reports that a new query will succeed, by which the query API knows
-// that trying again helps.
-func (e *BlockError) Unavailable() bool { return errors.Is(e.Err, ErrReplaced) }
+// Unavailable reports that neither the query nor the block is at fault, by which the
+// query API knows that trying again helps: at once after ErrReplaced, and once the
+// bucket is back, or the disk has room, after what is Retryable.
+func (e *BlockError) Unavailable() bool { return errors.Is(e.Err, ErrReplaced) || e.Retryable() }
 
 // fault makes a BlockError of what went wrong with an object of the block. An
 // error that is one already, or that only says that the query ended or may not
@@ -120,7 +124,9 @@ func (b *openBlock) fault(ctx context.Context, object string, err error) error {
 		return context.Cause(ctx)
 	}
 	switch {
-	case errors.Is(err, ErrHeader), errors.As(err, new(*indexheader.LocalError)): // no object's
+	case errors.Is(err, ErrHeader):
+	case errors.As(err, new(*indexheader.LocalError)): // before its cause is taken for that of an object
+		object, err = b.headerPath(), fmt.Errorf("%w: %w", ErrHeaderWrite, err)
 	case objstore.IsNotFound(b.src.bkt, err):
 		err = fmt.Errorf("%w: %w", ErrMissing, err)
 	case errors.Is(err, objstore.ErrTruncated), errors.Is(err, indexheader.ErrTruncated):

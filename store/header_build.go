@@ -69,11 +69,7 @@ func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	default:
 		opts.Whole = 0
 	}
-	err := indexheader.Build(ctx, index, path, opts)
-	if errors.As(err, new(*indexheader.LocalError)) {
-		return b.fault(ctx, path, err)
-	}
-	return b.ifTruncated(ctx, b.fault(ctx, b.indexObject(), err))
+	return b.ifTruncated(ctx, b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts)))
 }
 
 // ifTruncated returns what has failed the reading of the index, or that its object

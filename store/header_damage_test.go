@@ -56,6 +56,14 @@ func TestDamagedOpenHeaderIsBuiltAnew(t *testing.T) {
 			}
 			return err
 		},
+		// What was read is a symbol still, but another one.
+		"a bit of a value": func(path string, _ int64) error {
+			header, err := os.ReadFile(path)
+			if err == nil {
+				damage(t, path, int64(bytes.Index(header, []byte("\x03one\x03two"))+1), []byte("n"))
+			}
+			return err
+		},
 		"its tables": func(path string, size int64) error { damage(t, path, size-110, make([]byte, 30)); return nil },
 	} {
 		for what, ask := range map[string]func(*Bucket) string{

@@ -38,9 +38,7 @@ type LocalError struct {
 	Err error
 }
 
-func (e *LocalError) Error() string {
-	return e.Err.Error() + ": see to the local disk, which may be full"
-}
+func (e *LocalError) Error() string { return e.Err.Error() }
 
 func (e *LocalError) Unwrap() error { return e.Err }
 

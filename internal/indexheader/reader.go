@@ -3,6 +3,7 @@ package indexheader
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -23,12 +24,13 @@ func (r Range) Len() int64 { return r.End - r.Start }
 func (r Range) IsZero() bool { return r == Range{} }
 
 // Reader answers from one header. It may be used by several goroutines at
-// once, until Close.
+// once, until Close. What has changed in the file since Open is a *CorruptError.
 type Reader struct {
 	file   io.ReaderAt
 	size   int64 // of the file when it was opened
 	made   time.Time
 	closer io.Closer
+	sums   int64 // of pages, in memory
 	toc    toc
 
 	// symbols has the file's position of every 32nd symbol.
@@ -70,12 +72,28 @@ func Open(path string) (*Reader, error) {
 		f.Close()
 		return nil, fmt.Errorf("open index header: %w", err)
 	}
-	r, err := newReader(f, info.Size())
+	r, err := openPages(f, info.Size())
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open index header %s: %w", path, err)
 	}
 	r.closer, r.made = f, info.ModTime()
+	return r, nil
+}
+
+// openPages returns a reader that notices if the file changes from now on.
+func openPages(file io.ReaderAt, size int64) (*Reader, error) {
+	p, err := sumPages(file, size)
+	if err != nil {
+		return nil, err
+	}
+	// What changes meanwhile either fails the checksums that are read here, or is
+	// noticed later.
+	r, err := newReader(file, size)
+	if err != nil {
+		return nil, err
+	}
+	r.file, r.sums = p, int64(len(p.sums))
 	return r, nil
 }
 
@@ -150,7 +168,7 @@ func (r *Reader) Size() int64 { return r.size }
 // Memory is about how many bytes of memory the Reader takes.
 func (r *Reader) Memory() int64 {
 	const fixed, perName, perEntry = 512, 128, 24
-	n := fixed + 8*int64(cap(r.symbols))
+	n := fixed + 8*int64(cap(r.symbols)) + crc32.Size*r.sums
 	for name, entries := range r.postings {
 		n += perName + int64(len(name))
 		for _, e := range entries.values {
@@ -178,7 +196,7 @@ func (r *Reader) PostingsEnd() int64 { return r.postingsEnd }
 
 // Check reads the whole file again and holds it against its checksums, for a
 // caller that has reason to doubt it: between Open and now the file may have
-// been damaged, and what is read of it since then be wrong. An error means that
+// been damaged, which ends the reads of what was. An error means that
 // the header is to be built anew.
 func (r *Reader) Check() error {
 	again, err := newReader(r.file, r.size)

@@ -33,6 +33,32 @@ func TestStatsOfDamagedIndex(t *testing.T) {
 	})
 }
 
+// Where chunks are in another order than their series nobody knows where one ends.
+func TestChunkSizes(t *testing.T) {
+	for _, c := range []struct {
+		refs []uint64
+		most int64
+	}{
+		{nil, 0},
+		{[]uint64{8, 50, 60}, 42},
+		{[]uint64{8, 20}, 80},
+		{[]uint64{8, 50, 20}, 0},
+		{[]uint64{8, 8}, 0},
+		{[]uint64{8, 1<<32 | 8, 1<<32 | 40}, 160},
+		{[]uint64{8, 2<<32 | 8}, 0},
+		{[]uint64{100}, 0},
+	} {
+		sizes := chunkSizes{segments: []int64{100, 200}}
+		for _, ref := range c.refs {
+			sizes.chunk(ref)
+		}
+		sizes.end()
+		if got := sizes.most(); got != c.most {
+			t.Errorf("of chunks at %x: %d, want %d", c.refs, got, c.most)
+		}
+	}
+}
+
 // BenchmarkReadStats prints what a series costs.
 func BenchmarkReadStats(b *testing.B) {
 	const series = 100_000

@@ -46,6 +46,36 @@ func TestCloseDoesNotWaitForAStalledBucket(t *testing.T) {
 	})
 }
 
+// Close ends the reads of the bucket that are under way, and with them those that
+// wait for them.
+func TestCloseEndsReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 10*pageSize, cache.Options{})
+		answer := make(chan error, 1)
+		req := f.request(f.version, rng(0, 100))
+		req.Open = func(ctx context.Context, _, _ int64) (io.ReadCloser, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() { answer <- f.ReadRanges(ctx, req, func(int, int, []byte) error { return nil }) }()
+		synctest.Wait()
+		if err := f.Bucket.Close(); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-answer:
+			if err == nil {
+				t.Error("a read that was ended has an answer")
+			}
+		default:
+			t.Error("a read goes on after Close")
+		}
+	})
+}
+
 // What was of use goes last, also where that was before a restart.
 func TestUseOutlivesARestart(t *testing.T) {
 	dir := t.TempDir()

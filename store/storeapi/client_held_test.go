@@ -125,6 +125,55 @@ func TestMessagesAreInTheBudget(t *testing.T) {
 	}
 }
 
+// A series that has gone out takes nothing any more, also one of several messages; one
+// that waits to go out in another order still does.
+func TestMemoryGoesWithTheSeries(t *testing.T) {
+	times := make([]int64, 1000)
+	for i := range times {
+		times[i] = int64(i)
+	}
+	frames := []string{one(t, "a=0", times...), one(t, "a=0", times...), one(t, "a=1", times...), one(t, "a=2", times...)}
+	wire := int64(len(wrote(t, "SeriesResponse", frames[0])))
+	for name, c := range map[string]struct {
+		unsorted bool
+		least    []int64 // messages in the budget with each of the series
+	}{
+		"as they come": {false, []int64{2, 1, 1}},
+		"sorted":       {true, []int64{4, 2, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			budget, err := readcost.NewBudget(readcost.BudgetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cost := budget.Open()
+			defer cost.Close()
+			client := says(t, someInfo, frames...).client(t, ClientOptions{})
+			client.unsorted.Store(c.unsorted)
+			q, err := client.ChunkQuerier(0, 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer q.Close()
+			set := q.Select(readcost.With(t.Context(), cost), true, nil, equal("missing", ""))
+			for i, least := range c.least {
+				if !set.Next() {
+					t.Fatal(set.Err())
+				}
+				if n := budget.InUse(); n < least*wire {
+					t.Errorf("series %d: %d messages of %d bytes are counted as %d", i, least, wire, n)
+				}
+			}
+			if set.Next() || set.Err() != nil {
+				t.Fatalf("another series, or %v", set.Err())
+			}
+			if n := budget.InUse(); n != 0 {
+				t.Errorf("%d bytes are in the budget once all series have gone out", n)
+			}
+		})
+	}
+}
+
 func querierOf(c *Client, without bool) (storage.ChunkQuerier, error) {
 	if without {
 		return c.ChunkQuerierWithout(0, 1000, []string{"r"})
