@@ -82,7 +82,7 @@ func OpenTenants(dir string, opts TenantsOptions) (*Tenants, error) {
 	}
 	lock, _, err := fileutil.Flock(filepath.Join(dir, lockName))
 	if err != nil {
-		return nil, fmt.Errorf("tenants' data directory %s is in use by another instance or cannot be locked: %w", dir, err)
+		return nil, fmt.Errorf("tenants' data directory %s is in use by another instance, which needs one of its own, or cannot be locked: %w", dir, err)
 	}
 	t := &Tenants{
 		dir: dir, opts: opts, log: opts.Logger, tsdbLog: slog.New(quietHandler{opts.Logger.Handler()}),

@@ -22,6 +22,7 @@ func (b *Bucket) apply(view *block.View) bool {
 		b.mu.Unlock()
 		return false
 	}
+	first := b.set == nil
 	c := b.compare(view)
 	news := c.unreadable
 	if b.set != nil {
@@ -40,6 +41,9 @@ func (b *Bucket) apply(view *block.View) bool {
 	b.metrics.blocks.WithLabelValues(stateServed).Set(float64(len(c.served)))
 	b.metrics.blocks.WithLabelValues(stateUnreadable).Set(float64(len(c.unreadable)))
 	b.report(c.opened, len(c.left), len(c.served), news, c.lost)
+	if first && len(c.served) == 0 {
+		b.opts.Logger.Info("the bucket has no blocks to serve yet; if there should be any, check its name, prefix and directory in the configuration", "bucket", b.name())
+	}
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/varve-tsdb/varve/block"
+	"github.com/varve-tsdb/varve/objstore/objstoretest"
 )
 
 // lines counts the lines of a log that hold all parts.
@@ -59,5 +60,15 @@ func TestSyncNamesBrokenBlocksOnce(t *testing.T) {
 	mustSync(t, b, 2)
 	if n := lines(logged.String(), "level=WARN", middle.String()); n != 1 {
 		t.Errorf("%d warnings in %s", n, &logged)
+	}
+}
+
+// A bucket without blocks, which may be another than was meant, is news once.
+func TestSyncNamesABucketWithoutBlocks(t *testing.T) {
+	var logged bytes.Buffer
+	b := openOver(t, objstoretest.NewMemory(), t.TempDir(), Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	mustSync(t, b, 2)
+	if n := lines(logged.String(), "no blocks to serve", "configuration"); n != 1 {
+		t.Errorf("%d lines about that in %s", n, &logged)
 	}
 }
