@@ -131,11 +131,14 @@ func (l *indexLister) List(ctx context.Context) ([]Entry, error) {
 	now := time.Now()
 	objects, use, err := l.read(ctx, now)
 	known := mergeIndex(objects)
-	if use == indexUsed {
+	switch use {
+	case indexUsed:
 		l.wrong.expire(now, objects)
 		if slices.ContainsFunc(known, l.wrong.has) {
 			use = indexWrong
 		}
+	case indexAbsent:
+		l.wrong = nil // nobody says anything
 	}
 	if ctx.Err() == nil {
 		l.report(use, err)

@@ -217,6 +217,11 @@ type fetched struct {
 
 func (f *Fetcher) fetchBlock(ctx context.Context, e Entry) fetched {
 	var r fetched
+	// The pass may have been given up while the bucket hung: then nothing more is read
+	// or kept.
+	if err := ctx.Err(); err != nil {
+		return fetched{metaErr: err}
+	}
 	r.meta, r.metaErr = f.fetchMeta(ctx, e)
 	if e.Marks.Has(DeletionMark) {
 		r.deletion, r.markErr = f.fetchDeletion(ctx, e)

@@ -99,7 +99,9 @@ func (h *header) end(o *headerOpening, reader *indexheader.Reader, err error) {
 	case o.forgets != h.forgets:
 		if err == nil {
 			reader.Close()
-			h.removeFile()
+		}
+		if err == nil && h.reader == nil && h.opening == nil {
+			h.removeFile() // otherwise it may be another's by now
 		}
 		reader, err = nil, errForgotten
 	case err != nil:

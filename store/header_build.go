@@ -43,22 +43,16 @@ func (b *openBlock) openHeader(ctx context.Context) (*indexheader.Reader, error)
 	if err := b.src.quarantine.known(b, b.indexObject(), nil); err != nil {
 		return nil, err
 	}
-	err = b.buildHeader(ctx, path)
+	reader, err = b.buildHeader(ctx, path)
 	if b.doubtful(ctx, err) {
 		b.src.metrics.rereads.Inc()
-		err = b.buildHeader(objstore.WithoutCache(ctx), path)
+		reader, err = b.buildHeader(objstore.WithoutCache(ctx), path)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if reader, err = indexheader.Open(path); err != nil {
-		return nil, b.fault(ctx, path, fmt.Errorf("%w: %w", ErrHeader, err))
-	}
-	return reader, nil
+	return reader, err
 }
 
 // buildHeader makes the local header of the index.
-func (b *openBlock) buildHeader(ctx context.Context, path string) error {
+func (b *openBlock) buildHeader(ctx context.Context, path string) (*indexheader.Reader, error) {
 	opts := indexheader.BuildOptions{Whole: b.src.wholeIndex(), Sections: b.sections, Made: headerTime(b.lastWritten())}
 	index := blockIndex{b: b}
 	switch size := 2 * b.indexSize; { // its pages, and all of it in one piece
@@ -69,7 +63,8 @@ func (b *openBlock) buildHeader(ctx context.Context, path string) error {
 	default:
 		opts.Whole = 0
 	}
-	return b.ifTruncated(ctx, b.fault(ctx, b.indexObject(), indexheader.Build(ctx, index, path, opts)))
+	reader, err := indexheader.Build(ctx, index, path, opts)
+	return reader, b.ifTruncated(ctx, b.fault(ctx, b.indexObject(), err))
 }
 
 // ifTruncated returns what has failed the reading of the index, or that its object

@@ -15,7 +15,7 @@ type millis = int64
 
 // Iterator reads chunks of any encoding that follow each other without overlap,
 // one open at a time, and only samples in the inclusive range [mint, maxt], in
-// milliseconds. Reset starts it. Err tells of a chunk that breaks off, after the
+// milliseconds, as far as the times of the chunks are true. Reset starts it. Err tells of a chunk that breaks off, after the
 // samples before that. It is not safe for concurrent use.
 //
 // Chunks of floats are most of what there is, and reading them is most of what a

@@ -47,23 +47,24 @@ type BuildOptions struct {
 }
 
 // Build writes the header of index as the file path, whose directory must
-// exist. On an error nothing is left at path that was not there before. Errors
+// exist, and returns it open: what it has is of this index, whatever others do to the
+// path. On an error nothing is left at path that was not there before. Errors
 // of index come back wrapped; a *CorruptError or *UnsupportedError says that
 // the index itself is at fault, a *LocalError that the file is.
 //
 // What opts say about the index is checked: if it is wrong, Build finds out by
 // itself.
-func Build(ctx context.Context, index Index, path string, opts BuildOptions) (err error) {
+func Build(ctx context.Context, index Index, path string, opts BuildOptions) (_ *Reader, err error) {
 	size, err := index.Size(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if size < indexStart+indexTOCSize {
-		return &CorruptError{What: fmt.Sprintf("the index has only %d bytes", size), Err: ErrTruncated}
+		return nil, &CorruptError{What: fmt.Sprintf("the index has only %d bytes", size), Err: ErrTruncated}
 	}
 	f, err := createDraft(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -71,7 +72,7 @@ func Build(ctx context.Context, index Index, path string, opts BuildOptions) (er
 		}
 	}()
 	if err := fill(ctx, index, size, opts, f); err != nil {
-		return err
+		return nil, err
 	}
 	return f.commit(path, opts.Made)
 }

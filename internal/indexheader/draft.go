@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// draft is the file that a header is written to before it has its name. All its errors
-// but io.EOF are a *LocalError.
+// draft is the file that a header is written to before it has its name. Errors of the
+// file are a *LocalError, but io.EOF.
 type draft struct{ file *os.File }
 
 func createDraft(path string) (*draft, error) {
@@ -41,24 +41,29 @@ func (f *draft) truncate() error { return local(f.file.Truncate(0)) }
 // commit checks what was written, then gives it its name. Nothing is synced: a
 // header that a power failure cut off fails the checks of Open and is built
 // again, which is cheaper than that the first query of each block waits for the
-// disk.
-func (f *draft) commit(path string, made time.Time) error {
-	info, err := f.file.Stat()
-	if err != nil {
-		return local(err)
-	}
-	if _, err := newReader(f, info.Size()); err != nil {
-		return err
-	}
-	if err := f.file.Close(); err != nil {
-		return local(err)
-	}
+// disk. The file is the reader's from then on.
+func (f *draft) commit(path string, made time.Time) (*Reader, error) {
 	if !made.IsZero() {
 		if err := os.Chtimes(f.file.Name(), made, made); err != nil {
-			return local(err)
+			return nil, local(err)
 		}
 	}
-	return local(os.Rename(f.file.Name(), path))
+	info, err := f.file.Stat()
+	if err != nil {
+		return nil, local(err)
+	}
+	r, err := openPages(f.file, info.Size())
+	switch {
+	case errors.As(err, new(*CorruptError)), errors.As(err, new(*UnsupportedError)):
+		return nil, err
+	case err != nil:
+		return nil, local(err)
+	}
+	r.closer, r.made = f.file, info.ModTime()
+	if err := os.Rename(f.file.Name(), path); err != nil {
+		return nil, local(err)
+	}
+	return r, nil
 }
 
 // local makes a *LocalError of an error of the file.

@@ -32,13 +32,13 @@ func TestErrorsSayWhoseTheyAre(t *testing.T) {
 	away := errors.New("the bucket is away")
 	for name, b := range map[string][]byte{"small": small, "large": large} {
 		index := &failingIndex{memIndex{b: b}, away}
-		err := Build(t.Context(), index, filepath.Join(t.TempDir(), "index-header"), BuildOptions{})
+		_, err := Build(t.Context(), index, filepath.Join(t.TempDir(), "index-header"), BuildOptions{})
 		if !errors.Is(err, away) || errors.As(err, new(*LocalError)) || strings.Contains(err.Error(), "write") {
 			t.Errorf("%s, of the bucket: %v", name, err)
 		}
 
 		path := filepath.Join(t.TempDir(), "none", "index-header")
-		err = Build(t.Context(), &memIndex{b: b}, path, BuildOptions{})
+		_, err = Build(t.Context(), &memIndex{b: b}, path, BuildOptions{})
 		if !errors.As(err, new(*LocalError)) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s, without a directory: %v", name, err)
 		}

@@ -70,10 +70,35 @@ func build(tb testing.TB, b []byte) (path string, m *memIndex) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "index-header")
 	m = &memIndex{b: b}
-	if err := Build(tb.Context(), m, path, BuildOptions{}); err != nil {
+	r, err := Build(tb.Context(), m, path, BuildOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
 		tb.Fatal(err)
 	}
 	return path, m
+}
+
+// Of two who build headers of different indexes at one path each gets its own,
+// whichever of the files stays.
+func TestBuildOpensWhatItBuilt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index-header")
+	var readers []*Reader
+	for _, n := range []int{20, 30} {
+		r, err := Build(t.Context(), &memIndex{b: realIndex(t, n)}, path, BuildOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		readers = append(readers, r)
+	}
+	for i, n := range []int{20, 30} {
+		values := 0
+		if err := readers[i].LabelValues("instance", func(string, Range) bool { values++; return true }); err != nil || values != n {
+			t.Errorf("%d instances, %v, want %d", values, err, n)
+		}
+	}
 }
 
 // thanosHeader makes a header from a whole index as the format describes it,
@@ -318,7 +343,7 @@ func TestBuildRefusesAndLeavesNothing(t *testing.T) {
 		"table":     with(func(b []byte) { b[len(b)-60]++ }),
 	} {
 		dir := t.TempDir()
-		err := Build(t.Context(), &memIndex{b: b}, filepath.Join(dir, "index-header"), BuildOptions{})
+		_, err := Build(t.Context(), &memIndex{b: b}, filepath.Join(dir, "index-header"), BuildOptions{})
 		if !errors.As(err, new(*CorruptError)) && !errors.As(err, new(*UnsupportedError)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -341,7 +366,7 @@ func (l *lyingIndex) ReadRange(ctx context.Context, off, length int64) (io.ReadC
 
 func TestBuildNoticesTruncatedRead(t *testing.T) {
 	m := &lyingIndex{memIndex{b: realIndex(t, 50)}}
-	err := Build(t.Context(), m, filepath.Join(t.TempDir(), "index-header"), BuildOptions{})
+	_, err := Build(t.Context(), m, filepath.Join(t.TempDir(), "index-header"), BuildOptions{})
 	if !errors.As(err, new(*CorruptError)) {
 		t.Errorf("a truncated read: %v", err)
 	}

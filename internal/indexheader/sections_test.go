@@ -18,7 +18,7 @@ func TestSectionsSpareARequest(t *testing.T) {
 	build := func(s Sections) (header []byte, reads int) {
 		m := &memIndex{b: b}
 		path := filepath.Join(t.TempDir(), "index-header")
-		if err := Build(t.Context(), m, path, BuildOptions{Sections: s}); err != nil {
+		if _, err := Build(t.Context(), m, path, BuildOptions{Sections: s}); err != nil {
 			t.Fatal(err)
 		}
 		header, err := os.ReadFile(path)

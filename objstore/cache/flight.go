@@ -22,6 +22,8 @@ type flights struct {
 	byPage map[pageKey]*flight
 	live   map[*flight]struct{} // those that fetch or are being written to disk
 	closed bool                 // nothing more is written
+	// forgets counts how often pages were taken off the disk so as to be forgotten.
+	forgets int
 }
 
 // flight is one read of the bucket.

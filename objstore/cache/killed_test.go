@@ -1,11 +1,13 @@
 package cache_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/varve-tsdb/varve/objstore/cache"
 )
@@ -35,6 +37,8 @@ func TestWriterThatIsKilled(t *testing.T) {
 	for range 5 {
 		other := exec.Command(os.Args[0], "-test.run=^TestWriterThatIsKilled$")
 		other.Env = append(os.Environ(), killedDir+"="+dir)
+		var said bytes.Buffer
+		other.Stdout, other.Stderr = &said, &said
 		if err := other.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -42,14 +46,16 @@ func TestWriterThatIsKilled(t *testing.T) {
 			if err := other.Process.Kill(); err != nil {
 				t.Error(err)
 			}
-			_ = other.Wait() // it was killed
+			// It ended by that, and not because of what it had read.
+			if err := other.Wait(); other.ProcessState.Exited() {
+				t.Errorf("%v: %s", err, &said)
+			}
 		})
 		t.Cleanup(kill)
-		f := newFixture(t, size, cache.Options{Dir: dir, MemoryBytes: -1})
-		for len(files(t, dir)) == 0 {
-			readSome(t, f)
-			f.flush(t)
+		for len(files(t, dir)) == 0 { // it has not written yet
+			time.Sleep(time.Millisecond)
 		}
+		f := newFixture(t, size, cache.Options{Dir: dir, MemoryBytes: -1})
 		for range 5 + rand.IntN(20) {
 			readSome(t, f)
 		}

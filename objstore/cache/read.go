@@ -92,16 +92,20 @@ func (r *read) recall(ctx context.Context) {
 			missing = append(missing, p)
 		}
 	}
-	r.cache.disk.read(r.object, missing)
-	lacking := 0
-	for _, p := range missing {
-		if p.found {
-			p.recall = true
-			hits.add(tierDisk, len(p.content))
-			r.cache.memory.put(pageKey{r.object, p.number}, p.content)
-		} else {
-			lacking++
+	lacking := len(missing)
+	if lacking > 0 {
+		since := r.cache.flights.since()
+		r.cache.disk.read(r.object, missing)
+		var found []page
+		for _, p := range missing {
+			if p.found {
+				p.recall = true
+				hits.add(tierDisk, len(p.content))
+				found = append(found, p.page)
+			}
 		}
+		lacking -= len(found)
+		r.cache.flights.remember(since, r.object, found)
 	}
 	hits.report(lacking)
 }
@@ -215,8 +219,9 @@ func (r *read) forget(first, last int) {
 		return
 	}
 	r.cache.flights.outdate(r.object)
-	for i := first; i < last; i++ {
-		r.cache.memory.forget(r.key(i))
+	var numbers []int64
+	for _, p := range r.pages[first:last] {
+		numbers = append(numbers, p.number)
 	}
 	for first < last {
 		n := first + 1
@@ -226,6 +231,7 @@ func (r *read) forget(first, last int) {
 		r.cache.disk.forget(r.object, r.pages[first].number, r.pages[n-1].number)
 		first = n
 	}
+	r.cache.flights.forgotten(r.object, numbers)
 }
 
 // open reads a range of the bucket, and waits for it no longer than ctx lasts,

@@ -2,7 +2,7 @@ package storeapi
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -18,8 +18,9 @@ import (
 	"github.com/varve-tsdb/varve/internal/readopts"
 )
 
-// errClosed is what a querier answers that has been closed.
-var errClosed = errors.New("storeapi: the querier has been closed")
+// errClosed is what a querier answers that has been closed. What was under way then
+// fails by it or by the end of its context, whichever is noticed first.
+var errClosed = fmt.Errorf("storeapi: the querier has been closed: %w", context.Canceled)
 
 // clientQuerier asks a server. It is safe for concurrent use.
 type clientQuerier struct {
