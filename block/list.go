@@ -43,8 +43,9 @@ type Entry struct {
 	// holds was. A Fetcher reads a meta.json again whose time has changed. Zero
 	// is unknown: then what was read of it before is believed.
 	//
-	// Times are those of the bucket's listings and compared with each other
-	// only: other requests may tell them with another precision.
+	// Times are those of the bucket's listings and compared with each other,
+	// as other requests may tell them with another precision; only the index, of two
+	// metas of a block of which one has no time, takes the upload time for it.
 	MetaWritten time.Time
 	// DataWritten is when the youngest of the block's index and chunks was
 	// written, zero if unknown.
