@@ -2,6 +2,5 @@
 //
 // That is what reading history is made of, and what pays for merging replicas:
 // sample by sample behind an interface, as chunkenc's own iterator does it,
-// decoding takes about twice as long, and comparing a sample with the one before
-// several times as long as in a list. BenchmarkFloats prints both.
+// decoding takes about twice as long, as BenchmarkFloats prints.
 package chunkread

@@ -165,7 +165,8 @@ func (c *chunkSizes) most() int64 {
 	return c.largest
 }
 
-// numbers decodes varints. After the end it returns zeros.
+// numbers decodes varints. After the end it returns zeros. The Decbuf of Prometheus does
+// so too, and would make each shipper link a module more.
 type numbers struct {
 	b   []byte
 	bad bool

@@ -26,15 +26,10 @@ import (
 // pair that holds, sample for sample, what a read of both shows: gauges, counters
 // and histograms of two scrapers with different gaps.
 func TestCompactedPairIsWhatReadsShow(t *testing.T) {
-	const minute = int64(60_000)
 	pair, compacted := objstoretest.NewMemory(), objstoretest.NewMemory()
 	work := t.TempDir()
 	var dirs []string
-	for i, gaps := range [][]span{
-		{{100 * minute, 117 * minute}, {9*60*minute + 3*minute, 14 * 60 * minute}, {1503 * minute, 1507 * minute}},
-		{{114 * minute, 122 * minute}, {16 * 60 * minute, 20*60*minute + 2*minute}, {1501 * minute, 1503 * minute}},
-	} {
-		series := gappySeries(2*dayMillis, 1_000+7_000*int64(i), 1e6*float64(i), gaps)
+	for i, series := range gappyReplicas() {
 		histograms := blocktest.Series{Labels: labels.FromStrings("__name__", "histogram")}
 		for _, s := range series[1].Samples {
 			histograms.Samples = append(histograms.Samples, blocktest.Histogram(s.T, s.T/1000))

@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,30 +43,28 @@ func gappySeries(to, phase int64, level float64, gaps []span) []blocktest.Series
 	}
 }
 
+// gappyReplicas are the series of a pair over two days, each with gaps that the other
+// fills, mostly.
+func gappyReplicas() [2][]blocktest.Series {
+	const minute = int64(60_000)
+	return [2][]blocktest.Series{
+		gappySeries(2*dayMillis, 1_000, 0, []span{{100 * minute, 117 * minute}, {9*60*minute + 3*minute, 14 * 60 * minute}, {1503 * minute, 1507 * minute}}),
+		gappySeries(2*dayMillis, 8_000, 1e6, []span{{114 * minute, 122 * minute}, {16 * 60 * minute, 20*60*minute + 2*minute}, {1501 * minute, 1503 * minute}}),
+	}
+}
+
 // gappyPair is a bucket with the downsampled blocks of a pair, of which each
 // replica has gaps.
 func gappyPair(t *testing.T) *store.Bucket {
 	t.Helper()
-	const minute = int64(60_000)
 	bkt := objstoretest.NewMemory()
-	for replica, series := range map[string][]blocktest.Series{
-		"1": gappySeries(2*dayMillis, 1_000, 0, []span{{100 * minute, 117 * minute}, {9*60*minute + 3*minute, 14 * 60 * minute}, {1503 * minute, 1507 * minute}}),
-		"2": gappySeries(2*dayMillis, 8_000, 1e6, []span{{114 * minute, 122 * minute}, {16 * 60 * minute, 20*60*minute + 2*minute}, {1501 * minute, 1503 * minute}}),
-	} {
+	for i, series := range gappyReplicas() {
 		blocktest.PutDownsampled(t, bkt, blocktest.Block{
 			MinTime: 0, MaxTime: 2 * dayMillis, Resolution: blocktest.FiveMinutes, SamplesPerChunk: 120,
-			External: labels.FromStrings("zzz_replica", replica), Series: series,
+			External: labels.FromStrings("zzz_replica", strconv.Itoa(i+1)), Series: series,
 		})
 	}
-	hist, err := store.Open(bkt, t.TempDir(), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { hist.Close() })
-	if err := hist.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return hist
+	return bucketOf(t, bkt)
 }
 
 // Each aggregate of a downsampled block is read and deduplicated by itself. Those

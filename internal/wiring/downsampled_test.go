@@ -68,15 +68,7 @@ func TestDownsampledAnswers(t *testing.T) {
 				}
 			}
 		}
-		hist, err := store.Open(bkt, t.TempDir(), store.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { hist.Close() })
-		if err := hist.Sync(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return hist
+		return bucketOf(t, bkt)
 	}
 	remote := func(t *testing.T, source storage.ChunkQueryable) storage.ChunkQueryable {
 		far, end := remoteOf(t, source, false)
