@@ -115,12 +115,7 @@ func (s *mergedSamples) Holds() (held int, bytes int64, chunks, samples int) {
 // Iterator returns the samples from the first on.
 func (s *mergedSamples) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	if s.plain {
-		plain, ok := it.(*chunkread.Iterator)
-		if !ok {
-			plain = &chunkread.Iterator{}
-		}
-		plain.Reset(s.labels, s.lists[0], s.mint, s.maxt)
-		return plain
+		return chunkread.Iterate(it, s.labels, s.lists[0], s.mint, s.maxt)
 	}
 	samples, ok := it.(*sampleIterator)
 	if !ok {

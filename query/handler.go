@@ -271,7 +271,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, found route) er
 
 // panicked answers for a handler that panicked, if it still can. Otherwise it
 // panics with http.ErrAbortHandler, by which net/http ends a connection: its
-// server catches it and the process goes on.
+// server catches it and the process goes on. No input gets here by itself, but only
+// a panic of what is below, such as a host's own storage.
 func (h *Handler) panicked(rec *recorder, r *http.Request, p any) {
 	if p == http.ErrAbortHandler {
 		panic(http.ErrAbortHandler)

@@ -205,18 +205,11 @@ func (s *samplesSeries) Labels() labels.Labels { return s.labels }
 // Iterator over the samples in the range.
 func (s *samplesSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 	if len(s.layers) == 1 {
-		one, ok := it.(*chunkread.Iterator)
-		if !ok {
-			one = &chunkread.Iterator{}
-		}
-		one.Reset(s.labels, s.layers[0], s.mint, s.maxt)
-		return one
+		return chunkread.Iterate(it, s.labels, s.layers[0], s.mint, s.maxt)
 	}
 	layers := make([]chunkenc.Iterator, 0, len(s.layers))
 	for _, list := range s.layers {
-		one := &chunkread.Iterator{}
-		one.Reset(s.labels, list, s.mint, s.maxt)
-		layers = append(layers, one)
+		layers = append(layers, chunkread.Iterate(nil, s.labels, list, s.mint, s.maxt))
 	}
 	return storage.ChainSampleIteratorFromIterators(it, layers)
 }

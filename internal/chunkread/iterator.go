@@ -15,8 +15,9 @@ type millis = int64
 
 // Iterator reads chunks of any encoding that follow each other without overlap,
 // one open at a time, and only samples in the inclusive range [mint, maxt], in
-// milliseconds, as far as the times of the chunks are true. Reset starts it. Err tells of a chunk that breaks off, after the
-// samples before that. It is not safe for concurrent use.
+// milliseconds, as far as the times of the chunks are true. Iterate makes one. Err
+// tells of a chunk that breaks off, after the samples before that. It is not safe for
+// concurrent use.
 //
 // Chunks of floats are most of what there is, and reading them is most of what a
 // query over long times does: they are decoded a few samples at a time, which
@@ -41,12 +42,17 @@ type Iterator struct {
 // portion is how many floats are decoded at a time.
 const portion = 16
 
-// Reset starts on chunks in order of time, which it does not change, of a series
-// that errors are to name.
-func (it *Iterator) Reset(series labels.Labels, list []chunks.Meta, mint, maxt int64) {
-	it.series, it.chunks, it.mint, it.maxt = series, list, mint, maxt
-	it.next, it.typ, it.err = 0, chunkenc.ValNone, nil
-	it.floats, it.at = it.floats[:0], 0
+// Iterate starts on chunks in order of time, which it does not change, of a series
+// that errors are to name. It uses the memory of it, if that is an Iterator.
+func Iterate(it chunkenc.Iterator, series labels.Labels, list []chunks.Meta, mint, maxt int64) *Iterator {
+	used, ok := it.(*Iterator)
+	if !ok {
+		used = &Iterator{}
+	}
+	used.series, used.chunks, used.mint, used.maxt = series, list, mint, maxt
+	used.next, used.typ, used.err = 0, chunkenc.ValNone, nil
+	used.floats, used.at = used.floats[:0], 0
+	return used
 }
 
 // Next advances by one sample.
