@@ -202,13 +202,13 @@ func TestForgottenHeaderDoesNotComeBack(t *testing.T) {
 	damaged, whole := new(indexheader.Reader), new(indexheader.Reader)
 	r := &blockReader{opened: damaged}
 	r.forget(damaged)
-	if got, err := r.remember(damaged, nil); got != nil || err != nil {
+	if got, err := r.remember(damaged, nil, false); got != nil || err != nil {
 		t.Errorf("the damaged header is kept, %v", err)
 	}
-	if got, err := r.remember(whole, nil); got != whole || err != nil {
+	if got, err := r.remember(whole, nil, false); got != whole || err != nil {
 		t.Errorf("the new header is not kept, %v", err)
 	}
-	if got, _ := r.remember(damaged, nil); got != whole {
+	if got, _ := r.remember(damaged, nil, false); got != whole {
 		t.Error("the damaged header takes the place of the new one")
 	}
 }

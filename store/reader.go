@@ -35,20 +35,20 @@ type blockReader struct {
 // are decided by earlier answers. Exceptions are a header that was damaged, one that
 // was missing, for a second look, and the end of ctx.
 func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
-	r.mu.Lock()
-	opened, err := r.opened, r.err
-	r.mu.Unlock()
-	if opened != nil || err != nil {
-		return opened, err
-	}
 	for {
+		r.mu.Lock()
+		opened, err, again := r.opened, r.err, r.again
+		r.mu.Unlock()
+		if opened != nil || err != nil {
+			return opened, err
+		}
 		began := time.Now()
 		opened, err = r.block.header.get(ctx)
 		readcost.From(ctx).Took(readcost.FetchHeader, time.Since(began))
 		if ctx.Err() != nil {
 			return opened, err
 		}
-		if kept, err := r.remember(opened, err); kept != nil || err != nil {
+		if kept, err := r.remember(opened, err, again); kept != nil || err != nil {
 			return kept, err
 		}
 	}
@@ -56,10 +56,14 @@ func (r *blockReader) header(ctx context.Context) (*indexheader.Reader, error) {
 
 // remember keeps what header returns from now on, and returns it. It returns
 // nothing if that was forgotten since it was asked for, by one of two reads that
-// use this reader at once: by then the block has dropped it and has another.
-func (r *blockReader) remember(opened *indexheader.Reader, err error) (*indexheader.Reader, error) {
+// use this reader at once: by then the block has dropped it and has another. So it is
+// with one that was missing when the other of the two had not asked again yet.
+func (r *blockReader) remember(opened *indexheader.Reader, err error, again bool) (*indexheader.Reader, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if again != r.again && errors.Is(err, ErrMissing) {
+		return r.opened, r.err
+	}
 	if r.opened == nil && r.err == nil && (err != nil || opened != r.damaged) {
 		r.opened, r.err = opened, err
 	}
